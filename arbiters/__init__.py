@@ -1,0 +1,6 @@
+"""Arbiters: one module per backend, each reached through the entry-point group ``haagent.arbiters``.
+
+What belongs here: the mapping of one store to ``haagent.arbiter.Arbiter``, and nothing else.
+No timing, no retries, no election. A module here imports no part of haagent but ``haagent.arbiter``,
+and its client library only when it is opened.
+"""

@@ -1,0 +1,99 @@
+"""What an arbiter is: a set of linearizable compare-and-swap registers outside the pair.
+
+This is the only module of haagent a plugin imports. A plugin maps one store to ``Arbiter`` and one opening
+function to the entry-point group ``haagent.arbiters``; it contains no timing, no retries and no election::
+
+    [project.entry-points."haagent.arbiters"]
+    mystore = "mypackage:open_arbiter"
+
+What haagent relies on:
+
+* A *successful* ``swap`` is linearizable: it took effect at one instant between its call and its return, the
+  register held exactly ``expected`` just before, and no two swaps succeed on the same record.
+* Reads and ``changes`` may be stale, late or missing. They are hints; safety never rests on them.
+* Every failure is one of three. ``Conflict``: the register did not hold ``expected`` and does not hold
+  ``value``. ``Misconfigured``: no retry will help. ``Unavailable``: *nothing is known*, the write may or may
+  not have happened, now or later. Anything unclassified is Unavailable.
+* Values written by haagent are unique per write. So an arbiter that sends a swap twice (a hedge, a retry
+  inside one call) and finds the register holding exactly ``value`` reports success.
+* Versions may repeat after a store was wiped or restored; where the store can, compare value *and* version.
+
+Registers are named ``sessions/<node>`` and ``claims/<name>``, under a domain that belongs to one cluster of
+nodes. Values are small JSON texts (under 4 KiB), readable with the store's own tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from haagent.core.register import Record
+
+__all__ = ["Arbiter", "ArbiterError", "ArbiterOptions", "Conflict", "Misconfigured", "OpenArbiter", "Record", "Unavailable"]
+
+
+class ArbiterError(Exception):
+    """The root of what an arbiter may raise."""
+
+
+class Conflict(ArbiterError):
+    """Somebody else wrote: the register does not hold ``expected``, and our write has not and will not happen."""
+
+
+class Unavailable(ArbiterError):
+    """Nothing is known: the operation may have happened, may yet happen, or may never happen."""
+
+
+class Misconfigured(ArbiterError):
+    """Trying again is pointless: wrong credentials, no permission, not a store of this kind. Says what to change."""
+
+
+@runtime_checkable
+class Arbiter(Protocol):
+    """An open connection to the registers of one domain. Safe for concurrent calls from one event loop.
+
+    Every call returns or raises within the ``timeout`` it is given (seconds); on the way it may try several
+    endpoints, and a peer that swallows packets must not cost more than that one call. Cancelling a call
+    leaves its outcome unknown and the arbiter usable.
+    """
+
+    async def read(self, name: str, *, timeout: float) -> Record | None:
+        """Return what register ``name`` holds, or None if it is absent. May be stale. Raises ArbiterError."""
+
+    async def swap(self, name: str, value: bytes, expected: Record | None, *, timeout: float) -> str:
+        """Write ``value`` if the register holds ``expected`` (None: is absent); return the new version.
+
+        Raises Conflict, Unavailable or Misconfigured, with the meanings above.
+        """
+
+    def changes(self) -> AsyncIterator[tuple[str, Record | None]]:
+        """Yield (name, record) as registers change; None for a register that went away. May end or yield nothing.
+
+        An iterator that ends or raises is asked for again after a pause by the caller.
+        """
+
+    async def aclose(self) -> None:
+        """Close every connection and file. Does not release anything in the store. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArbiterOptions:
+    """What ``open_arbiter`` is given: one ``arbiter`` block or URL, already split, secrets already read.
+
+    ``endpoints`` are host:port texts or paths in the order given; ``domain`` names the cluster (no slashes);
+    ``node`` is this node's name; ``ttl_hint`` is the lease in seconds, for stores that collect the dead by
+    themselves; ``settings`` are the block's other words, for example ``{"username": "ha", "ca": "/path"}``.
+    """
+
+    endpoints: tuple[str, ...]
+    domain: str
+    node: str
+    ttl_hint: float
+    settings: Mapping[str, str]
+
+
+class OpenArbiter(Protocol):
+    """The entry point's type. Called inside the event loop; may raise Misconfigured at once, never blocks long."""
+
+    async def __call__(self, options: ArbiterOptions) -> Arbiter: ...

@@ -1,0 +1,228 @@
+"""What a configuration means: frozen dataclasses, already checked, in keepalived's words.
+
+Times are Durations (integer nanoseconds), addresses ``ipaddress`` objects. ``place`` fields say where a thing
+was written, for messages; they do not take part in comparison, so a moved line is not a changed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, TypeAlias
+
+from haagent.core.units import SECOND, Duration
+from haagent.errors import Place
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+NOWHERE = Place("")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run without a shell: ``argv``, and whom as (None: the default script user)."""
+
+    argv: tuple[str, ...]
+    user: str | None = None
+    group: str | None = None
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """The notify_* commands of one instance or group, and the mail switch."""
+
+    generic: Command | None = None
+    master: Command | None = None
+    backup: Command | None = None
+    fault: Command | None = None
+    stop: Command | None = None
+    deleted: Command | None = None
+    master_rx_lower_pri: Command | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpScript:
+    """A vrrp_script block. ``timeout`` is the interval unless given."""
+
+    name: str
+    command: Command
+    interval: Duration = SECOND
+    timeout: Duration = SECOND
+    weight: int = 0
+    reverse: bool = False
+    rise: int = 1
+    fall: int = 1
+    init_fail: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One entry of a track_script, track_interface, track_process or track_file block.
+
+    ``weight`` 0 means FAULT while down; positive is added while up, negative while down; ``reverse`` swaps.
+    """
+
+    name: str
+    weight: int = 0
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualAddress:
+    """One line of virtual_ipaddress or virtual_ipaddress_excluded."""
+
+    address: IPAddress
+    prefix_length: int
+    device: str
+    label: str | None = None
+    scope: str | None = None
+    broadcast: str | None = None
+    peer: str | None = None
+    preferred_lifetime: int | None = None
+    nodad: bool = True
+    no_track: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.prefix_length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Garp:
+    """When and how often addresses are announced. Counts per address, Durations; 0 switches off."""
+
+    repeat: int = 5
+    delay: Duration = 5 * SECOND
+    refresh: Duration = 0
+    refresh_repeat: int = 1
+    lower_priority_delay: Duration = 5 * SECOND
+    lower_priority_repeat: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Unicast:
+    """Unicast adverts: who gets them, and from which address."""
+
+    peers: tuple[IPAddress, ...]
+    ttl: int = 255
+    check_source: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpInstance:
+    """A vrrp_instance block, complete: every default filled in."""
+
+    name: str
+    interface: str
+    vrid: int
+    addresses: tuple[VirtualAddress, ...]
+    excluded: tuple[VirtualAddress, ...] = ()
+    family: Literal[4, 6] = 4
+    version: Literal[2, 3] = 2
+    initial_state: Literal["MASTER", "BACKUP"] = "BACKUP"
+    priority: int = 100
+    advert_interval: Duration = SECOND
+    preempt: bool = True
+    preempt_delay: Duration = 0
+    source: IPAddress | None = None
+    multicast_group: IPAddress | None = None
+    unicast: Unicast | None = None
+    auth_pass: bytes | None = None
+    track_scripts: tuple[Track, ...] = ()
+    track_interfaces: tuple[Track, ...] = ()
+    track_primary: bool = True
+    notify: Notify = Notify()
+    garp: Garp = Garp()
+    down_timer_adverts: int = 3
+    skip_check_adv_addr: bool = False
+    strict: bool = False
+    lower_prio_no_advert: bool = False
+    higher_prio_send_advert: bool = True
+    checksum_as_v2: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncGroup:
+    """A vrrp_sync_group block: instances that move together, under one claim."""
+
+    name: str
+    members: tuple[str, ...]
+    track_scripts: tuple[Track, ...] = ()
+    track_interfaces: tuple[Track, ...] = ()
+    notify: Notify = Notify()
+    tracking_weight: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalDefs:
+    """The parts of global_defs that mean something here."""
+
+    router_id: str = ""
+    script_user: str | None = None
+    script_group: str | None = None
+    script_security: bool = True
+    startup_delay: Duration = 0
+    notify_priority_changes: bool = False
+    log_unknown_vrids: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArbiterConfig:
+    """An ``arbiter`` block or URL. ``kind`` is the plugin's name; "none" is plain VRRP.
+
+    ``lease``, ``renew`` and ``guard`` are None until the agent derives them from the advert interval.
+    ``settings`` are the plugin's own words, secrets already read from their files.
+    """
+
+    kind: str
+    endpoints: tuple[str, ...] = ()
+    domain: str = "haagent"
+    lease: Duration | None = None
+    renew: Duration | None = None
+    guard: Duration | None = None
+    settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One other node and the addresses it is reached at, over any number of networks."""
+
+    node: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The ``peers`` block: the authenticated channel between the nodes. ``key`` is the shared secret."""
+
+    nodes: tuple[Peer, ...]
+    port: int
+    key: bytes = field(repr=False)
+    listen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The ``haagent`` block: what keepalived has no word for."""
+
+    node: str = ""
+    gate: Literal["auto", "required", "bpf", "nftables", "lifetime", "off"] = "auto"
+    control_socket: str = ""
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything one agent is told. ``warnings`` are complete sentences with their places."""
+
+    globals: GlobalDefs
+    instances: tuple[VrrpInstance, ...]
+    groups: tuple[SyncGroup, ...]
+    scripts: tuple[VrrpScript, ...]
+    arbiter: ArbiterConfig | None
+    peers: Peers | None
+    daemon: Daemon
+    warnings: tuple[str, ...] = field(default=(), compare=False)
