@@ -173,7 +173,8 @@ class ArbiterConfig:
     """An ``arbiter`` block or URL. ``kind`` is the plugin's name; "none" is plain VRRP.
 
     ``lease``, ``renew`` and ``guard`` are None until the agent derives them from the advert interval.
-    ``settings`` are the plugin's own words, secrets already read from their files.
+    ``settings`` are the plugin's own words, secrets already read from their files (as ``password``).
+    ``members`` are the arbiters a "quorum" is made of, and empty for every other kind.
     """
 
     kind: str
@@ -184,6 +185,7 @@ class ArbiterConfig:
     guard: Duration | None = None
     settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     place: Place = field(default=NOWHERE, compare=False)
+    members: tuple[ArbiterConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +214,12 @@ class Daemon:
     gate: Literal["auto", "required", "bpf", "nftables", "lifetime", "off"] = "auto"
     control_socket: str = ""
     log_level: str = "info"
+    log_format: Literal["human", "json"] = "human"
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Everything one agent is told. ``warnings`` are complete sentences with their places."""
+    """Everything one agent is told. ``warnings`` and ``notes`` are complete sentences with their places."""
 
     globals: GlobalDefs
     instances: tuple[VrrpInstance, ...]
@@ -226,3 +229,4 @@ class Configuration:
     peers: Peers | None
     daemon: Daemon
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)

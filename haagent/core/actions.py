@@ -25,9 +25,10 @@ class SendAdvertisement:
 
 @dataclass(frozen=True, slots=True)
 class AnnounceAddresses:
-    """Send one gratuitous ARP or unsolicited neighbour advertisement per address of the instance."""
+    """Send ``rounds`` gratuitous ARPs or unsolicited neighbour advertisements per address of the instance."""
 
     instance: str
+    rounds: int = 1
 
 
 @dataclass(frozen=True, slots=True)

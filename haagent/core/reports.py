@@ -19,7 +19,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """An instance changed state. ``epoch`` is the claim's when the new state is MASTER, else the last known."""
+    """An instance or sync group changed state. ``epoch`` is the claim's when MASTER, else the last known.
+
+    For a group ``instance`` is its name and ``priority`` 0, as keepalived's notify scripts get them.
+    """
 
     instance: str
     old: State
@@ -27,6 +30,7 @@ class StateChanged:
     priority: int
     epoch: int
     reason: str
+    group: bool = False
 
 
 @dataclass(frozen=True, slots=True)

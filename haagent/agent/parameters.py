@@ -1,0 +1,190 @@
+"""From a configuration to what the core and the gate are told, and the arithmetic that keeps timing safe.
+
+May raise ConfigError for timing that cannot keep its promise; derives everything else and decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Track, VrrpInstance
+from haagent.core.group import GroupParameters
+from haagent.core.instance import AnnounceParameters, InstanceParameters
+from haagent.core.node import NodeParameters, interface_tracker
+from haagent.core.session import SessionParameters
+from haagent.core.tracking import TrackerParameters, TrackUse
+from haagent.core.units import MILLISECOND, SECOND, Duration, to_seconds
+from haagent.core.virtual_router import RouterParameters
+from haagent.effects.gate import Guard, GuardedRouter
+from haagent.errors import ConfigError
+
+SHORTEST_LEASE: Duration = SECOND  # by default; a shorter one is for those who ask for it
+SHORTEST_POSSIBLE: Duration = 100 * MILLISECOND
+GUARD: Duration = 20 * MILLISECOND
+MULTICAST = {4: "224.0.0.18", 6: "ff02::12"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one node: the supervisor's, handed to each worker. ``resumed``: an earlier worker of it died."""
+
+    node: str
+    incarnation: str
+    host: str
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """L, R and g of docs/safety."""
+
+    lease: Duration
+    renew: Duration
+    guard: Duration
+
+
+def arbitrated(configuration: Configuration) -> bool:
+    """Tell whether an arbiter decides; ``arbiter none`` or no arbiter at all is plain VRRP."""
+    return configuration.arbiter is not None and configuration.arbiter.kind != "none"
+
+
+def timing(configuration: Configuration) -> Timing:
+    """Return the timing, derived where the configuration does not say. Raises ConfigError if it is unsafe."""
+    adverts = [instance.advert_interval for instance in configuration.instances] or [SECOND]
+    arbiter = configuration.arbiter or ArbiterConfig("none")
+    if not arbitrated(configuration):
+        lease = 3 * max(adverts)  # as long as VRRP itself waits for a silent Master
+        return Timing(lease, lease // 4, 0)
+    lease = arbiter.lease or max(2 * min(adverts), SHORTEST_LEASE)
+    renew = arbiter.renew or lease // 4
+    guard = arbiter.guard if arbiter.guard is not None else min(GUARD, lease // 10)
+    _check(Timing(lease, renew, guard), arbiter)
+    return Timing(lease, renew, guard)
+
+
+def _check(timing: Timing, arbiter: ArbiterConfig) -> None:
+    lease, renew, guard = (to_seconds(value) for value in (timing.lease, timing.renew, timing.guard))
+    if timing.lease < SHORTEST_POSSIBLE:
+        raise ConfigError(
+            f"lease {lease:g} s is shorter than 0.1 s", arbiter.place, "an arbiter needs time to answer"
+        )
+    if timing.renew * 3 > timing.lease:
+        raise ConfigError(
+            f"renew {renew:g} s is more than a third of lease {lease:g} s: 3 x {renew:g} = {3 * renew:g} > {lease:g}",
+            arbiter.place,
+            f"renew at most {lease / 3:g}s, so that two lost renewals do not cost the address",
+        )
+    if timing.guard * 2 + timing.renew > timing.lease:
+        raise ConfigError(
+            f"guard {guard:g} s leaves no time to act: lease {lease:g} - renew {renew:g} - 2 x guard {guard:g} < 0",
+            arbiter.place,
+            f"guard at most {(lease - renew) / 2:g}s",
+        )
+
+
+def node_parameters(
+    configuration: Configuration, run: Run, resume: tuple[tuple[str, int], ...]
+) -> NodeParameters:
+    """Return what the core is told."""
+    times = timing(configuration)
+    return NodeParameters(
+        session=SessionParameters(
+            node=run.node,
+            incarnation=run.incarnation,
+            host=run.host,
+            lease=times.lease,
+            renew=times.renew,
+            guard=times.guard,
+            electors=(),
+            resumed=run.resumed,
+        ),
+        instances=tuple(_instance(instance) for instance in configuration.instances),
+        groups=groups(configuration),
+        trackers=_trackers(configuration),
+        arbitrated=arbitrated(configuration),
+        startup_delay=configuration.globals.startup_delay,
+        resume=resume,
+    )
+
+
+def groups(configuration: Configuration) -> tuple[GroupParameters, ...]:
+    """Return the claims: one per sync group, and one per instance that is in none."""
+    grouped = {member for group in configuration.groups for member in group.members}
+    return (
+        *(GroupParameters(group.name, group.members, sync=True) for group in configuration.groups),
+        *(GroupParameters(i.name, (i.name,)) for i in configuration.instances if i.name not in grouped),
+    )
+
+
+def guards(configuration: Configuration) -> tuple[Guard, ...]:
+    """Return what the gate guards, per claim."""
+    by_name = {instance.name: instance for instance in configuration.instances}
+    return tuple(
+        Guard(group.name, tuple(_guarded(by_name[name]) for name in group.members))
+        for group in groups(configuration)
+    )
+
+
+def _guarded(instance: VrrpInstance) -> GuardedRouter:
+    virtual = (*instance.addresses, *instance.excluded)
+    return GuardedRouter(
+        vrid=instance.vrid,
+        family=instance.family,
+        interface=instance.interface,
+        destinations=_destinations(instance),
+        addresses=tuple(entry.address for entry in virtual),
+        address_interfaces=tuple(dict.fromkeys(entry.device for entry in virtual)),
+    )
+
+
+def _destinations(instance: VrrpInstance) -> tuple[IPAddress, ...]:
+    if instance.unicast is not None:
+        return tuple(instance.unicast.peers)
+    return (instance.multicast_group or ip_address(MULTICAST[instance.family]),)
+
+
+def _instance(instance: VrrpInstance) -> InstanceParameters:
+    return InstanceParameters(
+        name=instance.name,
+        router=RouterParameters(
+            version=instance.version,
+            vrid=instance.vrid,
+            priority=instance.priority,
+            advertisement_interval=instance.advert_interval,
+            preempt_mode=instance.preempt,
+            preempt_delay=instance.preempt_delay,
+            down_timer_adverts=instance.down_timer_adverts,
+            lower_priority_no_advert=instance.lower_prio_no_advert,
+            higher_priority_send_advert=instance.higher_prio_send_advert,
+        ),
+        interfaces=_interfaces(instance),
+        uses=(
+            *(_use(track, track.name) for track in instance.track_scripts),
+            *(_use(track, interface_tracker(track.name)) for track in instance.track_interfaces),
+        ),
+        announce=AnnounceParameters(
+            repeat=instance.garp.repeat,
+            delay=instance.garp.delay,
+            refresh=instance.garp.refresh,
+            refresh_repeat=instance.garp.refresh_repeat,
+        ),
+        notify_lower_priority=instance.notify.master_rx_lower_pri is not None,
+    )
+
+
+def _interfaces(instance: VrrpInstance) -> tuple[str, ...]:
+    devices = (entry.device for entry in (*instance.addresses, *instance.excluded) if not entry.no_track)
+    return tuple(dict.fromkeys((instance.interface, *devices)))
+
+
+def _use(track: Track, tracker: str) -> TrackUse:
+    return TrackUse(tracker, track.weight, track.reverse)
+
+
+def _trackers(configuration: Configuration) -> tuple[TrackerParameters, ...]:
+    interfaces = {track.name for instance in configuration.instances for track in instance.track_interfaces}
+    return (
+        *(TrackerParameters(s.name, s.rise, s.fall, s.init_fail) for s in configuration.scripts),
+        *(TrackerParameters(interface_tracker(name)) for name in sorted(interfaces)),
+    )

@@ -1,0 +1,485 @@
+"""The worker: one event loop that feeds the core and performs what it asks.
+
+Four steps, again and again: take one event or the deadline, read the clock once, ``handle``, perform in order,
+re-arm the one timer. Nothing here decides anything about VRRP, claims or leases; an error that is nobody's
+business crashes the worker, which leaves the gate to its deadline and the rest to the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+from haagent.agent.parameters import Run, Timing, arbitrated, guards, node_parameters, timing
+from haagent.agent.reporting import registers_document, status_document
+from haagent.config.load import load
+from haagent.config.messages import ConfigErrors
+from haagent.config.model import ArbiterConfig, Configuration, VrrpInstance
+from haagent.control.server import ControlServer
+from haagent.control.snapshot import snapshot_path, socket_path, write_snapshot
+from haagent.core.actions import (
+    Action,
+    Actions,
+    AnnounceAddresses,
+    CloseGate,
+    ExtendGate,
+    InstallAddresses,
+    OpenGate,
+    ReadRegister,
+    RemoveAddresses,
+    SendAdvertisement,
+    SendToPeer,
+    SwapRegister,
+    Tell,
+)
+from haagent.core.events import (
+    ClockDoubted,
+    DeadlineReached,
+    Event,
+    LinkChanged,
+    PauseRequested,
+    PrimaryAddressChanged,
+    ResumeRequested,
+    Shutdown,
+    Startup,
+    SwitchoverRequested,
+)
+from haagent.core.node import Node
+from haagent.core.reports import Report, SessionChanged, Stopped
+from haagent.core.units import SECOND, Instant, to_seconds
+from haagent.effects.addresses import Addresses
+from haagent.effects.announcements import AnnouncementListener, Announcer
+from haagent.effects.arbitration import Arbitration, arbiter_options
+from haagent.effects.clock import Clock, Reading
+from haagent.effects.gate import Gate, open_gate
+from haagent.effects.journal import Journal
+from haagent.effects.notify import Notifier
+from haagent.effects.plugins import find_plugin, load_plugin
+from haagent.effects.recorder import Recorder
+from haagent.effects.scripts import TrackScripts
+from haagent.effects.sockets import VrrpSockets
+from haagent.effects.systemd import ServiceManager
+from haagent.effects.timer import Timer
+from haagent.effects.watch import NetworkWatch
+from haagent.errors import ConfigError, ControlError, HaagentError
+
+LOG = logging.getLogger("haagent.agent")
+STOP_PATIENCE = 3.0  # seconds for the arbiter to take the claims back at a clean stop
+HOUSEKEEPING = 1.0  # seconds between renewals of address lifetimes and status snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the configuration comes from, as given on the command line; a reload reads it again."""
+
+    files: tuple[Path, ...]
+    arbiter: str | None = None
+    config_id: str | None = None
+    node: str | None = None
+    run_directory: str = "/run/haagent"
+    record: str | None = None
+
+    def load(self) -> Configuration:
+        """Return what the files mean now. Raises ConfigErrors or ConfigError."""
+        configuration = load(self.files, config_id=self.config_id, arbiter=self.arbiter)
+        timing(configuration)
+        return configuration
+
+
+class Worker:
+    """One worker of one run. ``start``, then ``finished`` is set when a clean stop is done."""
+
+    def __init__(self, sources: Sources, configuration: Configuration, run: Run) -> None:
+        self.sources, self.configuration, self.run = sources, configuration, run
+        self.loop = asyncio.get_running_loop()
+        self.finished = asyncio.Event()
+        self.clock = Clock()
+        self.started_boot = self.clock.read().boot
+        self.timing: Timing = timing(configuration)
+        self.service = ServiceManager()
+        self.session_state = "starting"
+        self.gate: Gate = open_gate(guards(configuration), mode=configuration.daemon.gate, keep=run.resumed)
+        self.timer = Timer(self.loop, self._deadline)
+        self._armed: Instant | None = None
+        self.addresses = Addresses(self.loop, self.deliver)
+        self.sockets = VrrpSockets(self.loop, self.deliver)
+        self.announcer = Announcer()
+        self.listener = AnnouncementListener(self.loop, self.deliver)
+        self.watch = NetworkWatch(self.deliver, self.addresses)
+        self.journal = Journal(frozenset(script.name for script in configuration.scripts))
+        self.notifier = Notifier(configuration, run.node, self.tell)
+        self.scripts = TrackScripts(configuration, self.deliver, self.tell)
+        self.recorder = self._open_recorder()
+        self.arbitration: Arbitration | None = None
+        self.control: ControlServer | None = None
+        self._instances = {instance.name: instance for instance in configuration.instances}
+        self.node = Node(node_parameters(configuration, run, self._resumable()))
+        self._housekeeper: asyncio.TimerHandle | None = None
+
+    # -- life
+
+    async def start(self) -> None:
+        """Take over or sweep what an earlier run left, then begin."""
+        self.addresses.reconfigure(self.configuration.instances)
+        self._sweep()
+        self.sockets.reconfigure(self.configuration.instances)
+        self.listener.reconfigure(self.configuration.instances)
+        self.watch.reconfigure(self.configuration.instances, self._tracked_interfaces())
+        await self.watch.start()
+        self._open_arbitration()
+        await self._open_control()
+        self.scripts.start()
+        self.deliver(Startup())
+        self._keep_house()
+        gc.collect()
+        gc.freeze()  # the configuration lives as long as the worker; collections need not look at it
+
+    def stop(self) -> None:
+        """Hand everything over in order; ``finished`` follows."""
+        self.service.stopping()
+        self.loop.call_later(STOP_PATIENCE, self._give_up_waiting)
+        self.deliver(Shutdown())
+
+    async def aclose(self) -> None:
+        """Close everything. After a clean stop nothing of ours is left on the host."""
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+        await self.scripts.aclose()
+        await self.notifier.aclose()
+        if self.control is not None:
+            await self.control.aclose()
+        if self.arbitration is not None:
+            await self.arbitration.aclose()
+        await self.watch.aclose()
+        self._remove_remains()
+        self.timer.close()
+        self.listener.close()
+        self.announcer.close()
+        await self.sockets.aclose()
+        await self.addresses.aclose()
+        self.recorder.close()
+
+    def _give_up_waiting(self) -> None:
+        if not self.finished.is_set():
+            LOG.warning("stopping without the arbiter's answer: the claims end with their lease")
+            self.finished.set()
+
+    def _remove_remains(self) -> None:
+        """Close, remove, and only then take the gate away."""
+        self.gate.close_all()
+        left = self.addresses.sweep()
+        if left:
+            LOG.warning("removed addresses that were still there: %s", ", ".join(left))
+        self.gate.remove()
+
+    def _resumable(self) -> tuple[tuple[str, int], ...]:
+        """Return the claims that the gate of the worker before us still has open."""
+        if not self.run.resumed:
+            return ()
+        adopted = self.gate.adopt()
+        if adopted.deadline <= self.clock.read().boot:
+            return ()
+        return tuple(adopted.epochs.items())
+
+    def _sweep(self) -> None:
+        resumed = {claim for claim, _ in self.node.parameters.resume}
+        if not resumed:
+            left = self.addresses.sweep()
+            if left:
+                LOG.info("removed addresses left by an earlier run: %s", ", ".join(left))
+            return
+        for group in self.node.groups.values():
+            if group.name not in resumed:
+                self.gate.close(group.name)
+                for member in group.members:
+                    self.addresses.remove(member.name)
+
+    # -- the loop
+
+    def deliver(self, event: Event) -> None:
+        """Feed one event to the core and do what it asks."""
+        reading = self.clock.read()
+        if isinstance(event, LinkChanged | PrimaryAddressChanged):
+            self._follow_network(event)
+        actions = self.node.handle(event, reading.now)
+        self.recorder.record(event, reading.now, actions)
+        self._perform(actions, reading)
+        if reading.jump:
+            self._doubt(f"the clocks parted by {to_seconds(abs(reading.jump)):.3f} s", reading)
+        self._rearm(reading)
+
+    def _deadline(self) -> None:
+        reading = self.clock.read()
+        deadline = self.node.next_deadline()
+        late = 0 if deadline is None else reading.now.fast - deadline
+        if late > max(self.timing.guard, self.timing.renew // 2) and arbitrated(self.configuration):
+            self._doubt(f"woke {to_seconds(late):.3f} s late", reading)
+        if deadline is not None and late >= 0:
+            self.deliver(DeadlineReached())
+        else:
+            self._rearm(reading)
+
+    def _doubt(self, evidence: str, reading: Reading) -> None:
+        event = ClockDoubted(evidence)
+        actions = self.node.handle(event, reading.now)
+        self.recorder.record(event, reading.now, actions)
+        self._perform(actions, reading)
+
+    def _rearm(self, reading: Reading) -> None:
+        deadline = self.node.next_deadline()
+        if deadline is None:
+            self.timer.disarm()
+        else:
+            self.timer.arm(reading.boottime(deadline))
+
+    def _perform(self, actions: Actions, reading: Reading) -> None:
+        for action in actions:
+            self._perform_one(action, reading)
+
+    def _perform_one(self, action: Action, reading: Reading) -> None:
+        match action:
+            case SendAdvertisement(instance, priority):
+                self.sockets.send(instance, priority)
+            case AnnounceAddresses(instance, rounds):
+                self._announce(instance, rounds)
+            case InstallAddresses(instance):
+                self.addresses.install(instance, self._lifetime())
+            case RemoveAddresses(instance):
+                self.addresses.remove(instance)
+            case ExtendGate(until):
+                self.gate.extend(max(0, reading.boottime(until)) if until else 0)
+            case OpenGate(claim, epoch):
+                self.gate.open(claim, epoch)
+            case CloseGate(claim):
+                self.gate.close(claim)
+            case ReadRegister() | SwapRegister():
+                if self.arbitration is not None:
+                    self.arbitration.perform(action)
+            case Tell(report):
+                self.tell(report)
+            case SendToPeer():
+                pass
+            case _:
+                assert_never(action)
+
+    def _announce(self, instance: str, rounds: int) -> None:
+        configured = self._instances.get(instance)
+        if configured is None:
+            return
+        for _ in range(rounds):
+            if self.announcer.announce(configured) is not None:
+                return  # the gate is closed, or the interface is gone; repetitions are planned
+
+    def tell(self, report: Report) -> None:
+        """Let everybody who reads reports read this one."""
+        if isinstance(report, SessionChanged):
+            self.session_state = report.what
+        if isinstance(report, Stopped):
+            self.finished.set()
+        self.journal.read(report)
+        self.notifier.read(report)
+        self.recorder.urgent()
+
+    # -- the host
+
+    def configured(self, instance: str) -> VrrpInstance | None:
+        """Return the configuration of an instance."""
+        return self._instances.get(instance)
+
+    def _follow_network(self, event: LinkChanged | PrimaryAddressChanged) -> None:
+        """Let the sockets and the gate know before the core acts on it."""
+        if isinstance(event, PrimaryAddressChanged):
+            self.sockets.use_source(event.instance, event.address)
+            return
+        self.sockets.interface_changed(event.interface)
+        if event.up:
+            self.gate.reconfigure(guards(self.configuration))
+
+    def _tracked_interfaces(self) -> set[str]:
+        return {
+            track.name for instance in self.configuration.instances for track in instance.track_interfaces
+        }
+
+    def _lifetime(self) -> int:
+        """Return the lifetime of addresses: whole seconds that outlive the lease, so that it is never the first to end."""
+        return -(-self.timing.lease // SECOND) + 1
+
+    def _keep_house(self) -> None:
+        """Renew address lifetimes while the session lives, write the snapshot, pet the watchdog."""
+        if self.node.session.live(self.clock.read().now):
+            self.addresses.refresh(self._lifetime())
+        self._write_snapshot()
+        self.service.watchdog()
+        self._housekeeper = self.loop.call_later(HOUSEKEEPING, self._keep_house)
+
+    def _write_snapshot(self) -> None:
+        try:
+            write_snapshot(snapshot_path(self.socket_path), status_document(self))
+        except OSError as error:
+            LOG.debug("status snapshot not written: %s", error)
+
+    # -- the arbiter
+
+    def _open_arbitration(self) -> None:
+        arbiter = self.configuration.arbiter
+        if arbiter is None or not arbitrated(self.configuration):
+            LOG.warning(
+                "no arbiter: this is plain VRRP, and in a split of the network BOTH nodes will hold the addresses"
+            )
+            return
+        self.arbitration = self._arbitration(arbiter)
+        self.arbitration.start()
+
+    def _arbitration(self, arbiter: ArbiterConfig) -> Arbitration:
+        return Arbitration(
+            load_plugin(find_plugin(arbiter.kind)),
+            arbiter_options(arbiter, self.run.node, self.timing.lease),
+            timeout=self.timing.renew,
+            deliver=self.deliver,
+            tell=self.tell,
+        )
+
+    # -- control
+
+    @property
+    def socket_path(self) -> str:
+        return self.configuration.daemon.control_socket or socket_path(
+            self.run.node, self.sources.run_directory
+        )
+
+    async def _open_control(self) -> None:
+        handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "status": self._status,
+            "arbiter": self._registers,
+            "reload": self._reload_command,
+            "pause": partial(self._event_command, PauseRequested()),
+            "resume": partial(self._event_command, ResumeRequested()),
+            "switchover": self._switchover,
+        }
+        self.control = ControlServer(
+            self.socket_path, handlers, changing=("reload", "pause", "resume", "switchover")
+        )
+        await self.control.start()
+
+    async def _status(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return status_document(self).to_json()
+
+    async def _registers(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return registers_document(self)
+
+    async def _reload_command(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        problem = self.reload()
+        if problem:
+            raise ControlError(problem)
+        return {"reloaded": True}
+
+    async def _event_command(self, event: Event, _arguments: dict[str, Any]) -> dict[str, Any]:
+        self.deliver(event)
+        return {"done": True}
+
+    async def _switchover(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        claim, to = arguments.get("claim"), arguments.get("to")
+        group = self.node.groups.get(claim) if isinstance(claim, str) else None
+        if group is None:
+            raise ControlError(f"no claim {claim!r}; there are: {', '.join(sorted(self.node.groups))}")
+        if not group.raised:
+            raise ControlError(f"{claim} is not MASTER here; ask the node that is")
+        if to is not None and not isinstance(to, str):
+            raise ValueError("to is the name of a node")
+        self.deliver(SwitchoverRequested(group.name, to))
+        return {"done": True}
+
+    # -- reload
+
+    def reload(self) -> str:
+        """Read the configuration again; return why it was not taken over, empty if it was."""
+        self.service.reloading()
+        try:
+            fresh = self.sources.load()
+            self._refuse_what_needs_a_restart(fresh)
+        except (ConfigErrors, ConfigError) as error:
+            LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
+            self.service.ready()
+            return str(error)
+        self._take_over(fresh)
+        self.service.ready("reloaded")
+        LOG.info("configuration reloaded")
+        return ""
+
+    def _refuse_what_needs_a_restart(self, fresh: Configuration) -> None:
+        before, after = self.configuration.arbiter, fresh.arbiter
+        if arbitrated(fresh) != arbitrated(self.configuration) or (
+            before and after and (before.kind, before.domain) != (after.kind, after.domain)
+        ):
+            raise ConfigError("another arbiter or domain needs a restart", after.place if after else None)
+
+    def _take_over(self, fresh: Configuration) -> None:
+        reading = self.clock.read()
+        before, self.configuration = self.configuration, fresh
+        self.timing = timing(fresh)
+        self._instances = {instance.name: instance for instance in (*before.instances, *fresh.instances)}
+        both = _union(before, fresh)
+        self.gate.reconfigure(guards(both))
+        self.sockets.reconfigure(both.instances)
+        self.addresses.reconfigure(both.instances)
+        self.listener.reconfigure(fresh.instances)
+        self.watch.reconfigure(both.instances, self._tracked_interfaces())
+        self._perform(self.node.reconfigure(node_parameters(fresh, self.run, ()), reading.now), reading)
+        self.scripts.reconfigure(fresh)
+        self.notifier.reconfigure(fresh)
+        if fresh.arbiter != before.arbiter and self.arbitration is not None and fresh.arbiter is not None:
+            old, self.arbitration = self.arbitration, self._arbitration(fresh.arbiter)
+            self.arbitration.start()
+            self.loop.create_task(old.aclose())
+        self._rearm(reading)
+
+    def _open_recorder(self) -> Recorder:
+        path = self.sources.record or os.path.join(
+            self.sources.run_directory, f"{self.run.node}.events.jsonl"
+        )
+        return Recorder(path, {"node": self.run.node, "incarnation": self.run.incarnation})
+
+
+def _union(before: Configuration, fresh: Configuration) -> Configuration:
+    """Return ``fresh`` with the instances that are on their way out, which must still be let go in order."""
+    from dataclasses import replace
+
+    kept = {instance.name for instance in fresh.instances}
+    leaving = tuple(instance for instance in before.instances if instance.name not in kept)
+    groups = {group.name for group in fresh.groups}
+    members = {name for group in before.groups if group.name not in groups for name in group.members}
+    old_groups = tuple(g for g in before.groups if g.name not in groups and not members & kept)
+    return replace(fresh, instances=(*fresh.instances, *leaving), groups=(*fresh.groups, *old_groups))
+
+
+async def run_worker(sources: Sources, configuration: Configuration, run: Run) -> None:
+    """Run one worker until it is asked to stop (SIGTERM, SIGINT). SIGHUP reloads. Raises HaagentError."""
+    worker = Worker(sources, configuration, run)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_crash)
+    try:
+        await worker.start()
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        loop.add_signal_handler(signal.SIGINT, worker.stop)
+        loop.add_signal_handler(signal.SIGHUP, worker.reload)
+        worker.service.ready()
+        await worker.finished.wait()
+    except HaagentError:
+        await worker.aclose()
+        raise
+    await worker.aclose()
+
+
+def _crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """End the worker on an error nobody handles: the gate closes by itself, the supervisor starts another."""
+    LOG.critical("defect: %s", context.get("message"), exc_info=context.get("exception"))
+    logging.shutdown()
+    os._exit(70)

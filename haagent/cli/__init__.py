@@ -1,0 +1,39 @@
+"""The command line: one module per command or group. It formats what others answer and decides nothing."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from haagent import __version__
+
+# name -> (module, attribute): a command's module is imported when the command is used, so that each starts fast.
+COMMANDS = {
+    "run": ("haagent.cli.run", "run"),
+    "check": ("haagent.cli.check", "check"),
+    "status": ("haagent.cli.status", "status"),
+    "arbiter": ("haagent.cli.arbiter", "arbiter"),
+    "lab": ("haagent.cli.lab", "lab"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-v", "--version", prog_name="haagent")
+def main() -> None:
+    """Haagent keeps a virtual IP on exactly one healthy node."""

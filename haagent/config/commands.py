@@ -1,0 +1,81 @@
+"""Commands: ``script`` and the notify lines, split into argv, user and group as keepalived splits them.
+
+Word 1 is the command (with its arguments if it is quoted as a whole), word 2 the user, word 3 the group. No shell is
+involved, except for ``"<path"``, which keepalived gives to one to see whether the path can be opened.
+"""
+
+from __future__ import annotations
+
+from haagent.config.lexer import split_command
+from haagent.config.messages import Messages
+from haagent.config.model import Command, Notify
+from haagent.config.sections import Section
+from haagent.config.tree import Statement
+from haagent.errors import ConfigError
+
+_OPERATORS = frozenset(
+    {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>&1", "2>/dev/null", ">/dev/null", "&>/dev/null"}
+)
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+
+
+def read_command(
+    statement: Statement, messages: Messages, user: str | None = None, group: str | None = None
+) -> Command:
+    """Return the command of a statement such as ``notify_master "/path arg" user group``. Raises ConfigError."""
+    place = statement.values[0].place
+    words = split_command(statement.raw, place)
+    if not words or not words[0].strip():
+        raise ConfigError(f"{statement.keyword} names no program", place)
+    if len(words) > 3 or (
+        len(words) > 1 and not statement.values[0].quoted and words[1].startswith(("-", "/"))
+    ):
+        messages.warning(
+            f"{statement.keyword} runs {words[0]} alone, as user {words[1]}",
+            place,
+            "quote a command that has arguments",
+        )
+    if "\0" in statement.raw or "\0" in "".join(words):
+        raise ConfigError(f"{statement.keyword} contains a NUL byte", place)
+    command = words[0].strip()
+    argv = ["/bin/sh", "-c", command] if command.startswith("<") else split_command(command, place)
+    _check_operators(argv, statement, messages)
+    return Command(
+        tuple(argv),
+        words[1] if len(words) > 1 else user,
+        words[2].lstrip(":") if len(words) > 2 else group,
+        statement.place,
+    )
+
+
+def _check_operators(argv: list[str], statement: Statement, messages: Messages) -> None:
+    if argv[0].rpartition("/")[2] in _SHELLS:
+        if "/dev/tcp/" in argv[-1] and argv[0].endswith("/sh"):
+            messages.warning("/dev/tcp works only where /bin/sh is bash", statement.place)
+        return
+    operator = next((word for word in argv if word in _OPERATORS), None)
+    if operator:
+        messages.warning(
+            f"{operator} in {statement.keyword} is handed to {argv[0]} as an argument: there is no shell",
+            statement.place,
+            "put the line into a script, or run /bin/sh -c '...'",
+        )
+
+
+def read_notify(section: Section, user: str | None, group: str | None) -> Notify:
+    """Return the notify commands of an instance or a group; of repeated ones the first counts."""
+
+    def command(keyword: str) -> Command | None:
+        if keyword == "notify_deleted" and not any(one.values for one in section.all(keyword)):
+            return None
+        return section.value(keyword, lambda one: read_command(one, section.messages, user, group), None)
+
+    return Notify(
+        generic=command("notify"),
+        master=command("notify_master"),
+        backup=command("notify_backup"),
+        fault=command("notify_fault"),
+        stop=command("notify_stop"),
+        deleted=command("notify_deleted"),
+        master_rx_lower_pri=command("notify_master_rx_lower_pri"),
+    )

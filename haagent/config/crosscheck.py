@@ -1,0 +1,85 @@
+"""What no single block can tell: names given twice, VRIDs that clash, blocks that do nothing together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Protocol, TypeVar
+
+from haagent.config.messages import Messages
+from haagent.config.model import Configuration, VrrpInstance
+from haagent.errors import Place
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def place(self) -> Place: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+def unique(kind: str, found: Iterable[N], messages: Messages) -> list[N]:
+    """Return ``found`` without those whose name is taken already; each of them is an error (keepalived skips them)."""
+    kept: dict[str, N] = {}
+    for one in found:
+        if one.name in kept:
+            messages.error(
+                f"{kind} {one.name} is defined again",
+                one.place,
+                f"the first one is at {kept[one.name].place}",
+            )
+        kept.setdefault(one.name, one)
+    return list(kept.values())
+
+
+def check(configuration: Configuration, messages: Messages) -> None:
+    """Say everything that concerns several blocks."""
+    _check_vrids(configuration.instances, messages)
+    _check_addresses(configuration.instances, messages)
+    used = {track.name for instance in configuration.instances for track in instance.track_scripts}
+    used |= {track.name for group in configuration.groups for track in group.track_scripts}
+    for script in configuration.scripts:
+        if script.name not in used:
+            messages.note(f"vrrp_script {script.name} is not tracked by anything", script.place)
+    if configuration.peers and (configuration.arbiter is None or configuration.arbiter.kind == "none"):
+        messages.warning(
+            "peers without an arbiter: promises between nodes replace an arbiter only while it is away"
+        )
+
+
+def _check_vrids(instances: Sequence[VrrpInstance], messages: Messages) -> None:
+    """A virtual router is one VRID on one interface and family: two instances of it would answer each other's adverts."""
+    by_router: dict[tuple[str, int, int], list[VrrpInstance]] = {}
+    for instance in instances:
+        by_router.setdefault((instance.interface, instance.family, instance.vrid), []).append(instance)
+    for clashing in by_router.values():
+        for first, second in combinations(clashing, 2):
+            if _same_audience(first, second):
+                messages.error(
+                    f"{second.name}: virtual_router_id {second.vrid} is used by {first.name} on {first.interface} already",
+                    second.place,
+                    "one VRID per interface and family",
+                )
+
+
+def _same_audience(first: VrrpInstance, second: VrrpInstance) -> bool:
+    """Whether adverts of one can reach the peers of the other. One unicast and one multicast are kept apart."""
+    if first.unicast is None or second.unicast is None:
+        return first.unicast is second.unicast and first.multicast_group == second.multicast_group
+    return bool(set(first.unicast.peers) & set(second.unicast.peers))
+
+
+def _check_addresses(instances: Sequence[VrrpInstance], messages: Messages) -> None:
+    """One address in two instances would be installed by one node and removed by the other."""
+    owner: dict[tuple[object, str], VrrpInstance] = {}
+    for instance in instances:
+        for one in instance.addresses + instance.excluded:
+            first = owner.setdefault((one.address, one.device), instance)
+            if first is not instance:
+                messages.warning(
+                    f"{instance.name}: {one.address} belongs to {first.name} too", instance.place
+                )

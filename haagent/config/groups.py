@@ -1,0 +1,90 @@
+"""vrrp_sync_group blocks, and what being in a group means for the instances in it.
+
+Promise: a group's members exist and belong to no other group; keepalived leaves unknown members out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from haagent.config.commands import read_notify
+from haagent.config.messages import Messages
+from haagent.config.model import GlobalDefs, SyncGroup, Track, VrrpInstance, VrrpScript
+from haagent.config.sections import Section
+from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts, unweighted, without_weight
+from haagent.config.tree import Statement
+from haagent.errors import Place
+
+
+def read_group(
+    statement: Statement, defaults: GlobalDefs, scripts: Mapping[str, VrrpScript], messages: Messages
+) -> SyncGroup:
+    """Return a sync group, its members unchecked."""
+    section = Section("vrrp_sync_group", statement.block or [], messages)
+    name = statement.values[0].text
+    members = tuple(dict.fromkeys(word.text for word in section.words("group")))
+    weights = "sync_group_tracking_weight" in section
+    tracks = read_tracked_scripts(section, scripts)
+    interfaces = read_tracked_interfaces(section, None)
+    if not weights:
+        tracks = _drop_weights(tracks, name, "a group", statement.place, messages, keep=False)
+        interfaces = _drop_weights(interfaces, name, "a group", statement.place, messages, keep=True)
+    if not members:
+        messages.error(f"vrrp_sync_group {name} has no members", statement.place, "write: group { NAME ... }")
+    elif len(members) == 1:
+        messages.warning(f"vrrp_sync_group {name} has one member only", statement.place)
+    return SyncGroup(
+        name=name,
+        members=members,
+        track_scripts=tracks,
+        track_interfaces=interfaces,
+        notify=read_notify(section, defaults.script_user, defaults.script_group),
+        tracking_weight=weights,
+        place=statement.place,
+    )
+
+
+def join_groups(
+    instances: list[VrrpInstance], groups: list[SyncGroup], messages: Messages
+) -> list[VrrpInstance]:
+    """Return the instances as their groups let them be: without weights, unless the group allows them."""
+    known = {instance.name for instance in instances}
+    group_of: dict[str, SyncGroup] = {}
+    for group in groups:
+        for member in group.members:
+            if member not in known:
+                messages.error(
+                    f"vrrp_sync_group {group.name} names {member!r}, and no vrrp_instance defines it",
+                    group.place,
+                )
+            elif member in group_of:
+                messages.error(
+                    f"{member} is in {group_of[member].name} and in {group.name}",
+                    group.place,
+                    "one group each",
+                )
+            group_of.setdefault(member, group)
+    return [_without_weights(instance, group_of.get(instance.name), messages) for instance in instances]
+
+
+def _without_weights(instance: VrrpInstance, group: SyncGroup | None, messages: Messages) -> VrrpInstance:
+    if group is None or group.tracking_weight:
+        return instance
+    name, where, place = instance.name, f"group {group.name}", instance.place
+    return replace(
+        instance,
+        track_scripts=_drop_weights(instance.track_scripts, name, where, place, messages, keep=False),
+        track_interfaces=_drop_weights(instance.track_interfaces, name, where, place, messages, keep=True),
+    )
+
+
+def _drop_weights(
+    tracks: tuple[Track, ...], name: str, where: str, place: Place, messages: Messages, *, keep: bool
+) -> tuple[Track, ...]:
+    for track in tracks:
+        if track.weight:
+            outcome = without_weight(keep=keep)
+            text = f"{name}: the weight of {track.name} does not work in {where}; {outcome}"
+            messages.warning(text, place, "weight 0, or sync_group_tracking_weight in the group")
+    return unweighted(tracks, keep=keep)

@@ -1,0 +1,330 @@
+"""vrrp_instance blocks: every default filled in, every combination that does not do what it says answered.
+
+The rules follow keepalived's own completion of an instance where two nodes must agree about the wire; where
+keepalived drops what it cannot use and goes on, a message says so, and what could make two masters is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from haagent.config.addresses import read_addresses
+from haagent.config.authentication import read_auth_pass
+from haagent.config.commands import read_notify
+from haagent.config.defaults import (
+    InstanceDefaults,
+    read_down_timer_adverts,
+    read_garp,
+    read_group,
+    read_version,
+)
+from haagent.config.lexer import Token
+from haagent.config.messages import Messages
+from haagent.config.model import IPAddress, Track, Unicast, VirtualAddress, VrrpInstance, VrrpScript
+from haagent.config.sections import Section
+from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts, unweighted, without_weight
+from haagent.config.tree import Statement
+from haagent.config.values import address, integer, interface
+from haagent.core.units import CENTISECOND, SECOND, Duration
+from haagent.errors import ConfigError, Place
+
+OWNER = 255
+_MTU = 1500
+_MOST_ADDRESSES = 255
+_LONGEST_V3: Duration = 4095 * CENTISECOND
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One instance while it is read: what most steps need."""
+
+    name: str
+    place: Place
+    section: Section
+    defaults: InstanceDefaults
+    strict: bool = False
+
+    @property
+    def messages(self) -> Messages:
+        return self.section.messages
+
+    def warn(self, text: str, remedy: str = "", keyword: str = "") -> None:
+        found = self.section.all(keyword) if keyword else []
+        self.messages.warning(f"{self.name}: {text}", found[0].place if found else self.place, remedy)
+
+
+def read_instance(
+    statement: Statement, defaults: InstanceDefaults, scripts: Mapping[str, VrrpScript], messages: Messages
+) -> VrrpInstance | None:
+    """Return the instance, or None (with errors) where its interface or VRID is missing."""
+    section = Section("vrrp_instance", statement.block or [], messages)
+    reading = _Reading(statement.values[0].text, statement.place, section, defaults)
+    reading.strict = section.flag("strict_mode", defaults.strict)
+    device = section.value("interface", lambda one: interface(one.values[0]), "")
+    vrid = section.value("virtual_router_id", lambda one: integer(one.values[0], 1, 255, one.keyword), 0)
+    for keyword in ("interface", "virtual_router_id"):
+        if keyword not in section:
+            messages.error(
+                f"{reading.name}: {keyword} is missing", reading.place, "every vrrp_instance needs one"
+            )
+    addresses = read_addresses(section.lines("virtual_ipaddress"), device, messages)
+    excluded = read_addresses(section.lines("virtual_ipaddress_excluded"), device, messages)
+    source = _source(section)
+    unicast = _unicast(reading)
+    family = _family(addresses, excluded, source, unicast)
+    version = _version(reading, family)
+    addresses, excluded = _fit(reading, addresses, excluded, family, version)
+    _check_family(reading, family, source, unicast)
+    priority, state = _priority(reading)
+    preempt, delay = _preemption(reading, priority, state)
+    if not device or not vrid:
+        return None
+    strict = reading.strict
+    return VrrpInstance(
+        name=reading.name,
+        interface=device,
+        vrid=vrid,
+        addresses=tuple(addresses),
+        excluded=tuple(excluded),
+        family=family,
+        version=version,
+        initial_state=state,
+        priority=priority,
+        advert_interval=_interval(reading, version),
+        preempt=preempt,
+        preempt_delay=delay,
+        source=source,
+        multicast_group=_group(reading, family, unicast),
+        unicast=unicast,
+        auth_pass=read_auth_pass(section, reading.name, version, strict=strict),
+        track_scripts=_workable(reading, read_tracked_scripts(section, scripts), priority),
+        track_interfaces=_workable(reading, read_tracked_interfaces(section, device), priority, keep=True),
+        track_primary="dont_track_primary" not in section,
+        notify=read_notify(section, defaults.globals.script_user, defaults.globals.script_group),
+        garp=read_garp(section, "", defaults.garp),
+        down_timer_adverts=section.value(
+            "down_timer_adverts", read_down_timer_adverts, defaults.down_timer_adverts
+        ),
+        skip_check_adv_addr=section.flag("skip_check_adv_addr", defaults.skip_check_adv_addr),
+        strict=strict,
+        lower_prio_no_advert=section.flag(
+            "lower_prio_no_advert",
+            strict if defaults.lower_prio_no_advert is None else defaults.lower_prio_no_advert,
+        ),
+        higher_prio_send_advert=section.flag("higher_prio_send_advert", defaults.higher_prio_send_advert),
+        checksum_as_v2=section.flag("v3_checksum_as_v2", defaults.checksum_as_v2),
+        place=reading.place,
+    )
+
+
+def _without_length(token: Token, what: str) -> IPAddress:
+    """Return an address; a prefix length after it is accepted, as keepalived accepts it."""
+    return address(token._replace(text=token.text.partition("/")[0]), what)
+
+
+def _source(section: Section) -> IPAddress | None:
+    """Return the address adverts are sent from."""
+    keyword = "unicast_src_ip" if "unicast_src_ip" in section else "mcast_src_ip"
+    return section.value(keyword, lambda one: _without_length(one.values[0], keyword), None)
+
+
+def _unicast(reading: _Reading) -> Unicast | None:
+    section = reading.section
+    if "unicast_peer" not in section:
+        if "unicast_src_ip" in section:
+            reading.warn(
+                "unicast_src_ip without unicast_peer: adverts are multicast",
+                "list the peers",
+                "unicast_src_ip",
+            )
+        return None
+    peers = [peer for entry in section.lines("unicast_peer") if (peer := _peer(entry, reading)) is not None]
+    if not section.lines("unicast_peer"):
+        reading.messages.error(
+            f"{reading.name}: unicast_peer is empty",
+            section.all("unicast_peer")[0].place,
+            "list every other node; going back to multicast would make two masters",
+        )
+    if reading.strict:
+        reading.warn(
+            "vrrp_strict does not know unicast; the peers are used all the same",
+            "remove vrrp_strict",
+            "unicast_peer",
+        )
+    return Unicast(
+        peers=tuple(dict.fromkeys(peers)),
+        ttl=section.value("unicast_ttl", lambda one: integer(one.values[0], 0, 255, one.keyword), 255),
+        check_source=section.flag("check_unicast_src", reading.defaults.check_unicast_source),
+    )
+
+
+def _peer(entry: Statement, reading: _Reading) -> IPAddress | None:
+    try:
+        if entry.block is not None:
+            raise ConfigError(f"unexpected block after {entry.keyword!r}", entry.place, "one address a line")
+        for word in entry.values[::2]:
+            if word.text not in ("min_ttl", "max_ttl"):
+                raise ConfigError(f"{word.text!r} after a unicast peer", word.place, "one peer a line")
+            reading.messages.warning(
+                f"{word.text} is not supported: adverts of any TTL are taken", word.place, once=word.text
+            )
+        return _without_length(entry.words[0], "unicast peer")
+    except ConfigError as error:
+        reading.messages.add(error)
+        return None
+
+
+def _family(
+    addresses: list[VirtualAddress],
+    excluded: list[VirtualAddress],
+    source: IPAddress | None,
+    unicast: Unicast | None,
+) -> Literal[4, 6]:
+    """Return the family of the first virtual address, else of the source, the first peer, the first excluded address."""
+    peers = unicast.peers if unicast else ()
+    candidates: list[IPAddress | None] = [one.address for one in addresses[:1]]
+    candidates += [source, *peers, *(one.address for one in excluded)]
+    return next((one.version for one in candidates if one is not None), 4)
+
+
+def _version(reading: _Reading, family: int) -> Literal[2, 3]:
+    version = reading.section.value("version", read_version, reading.defaults.version)
+    if family == 6 and version == 2:
+        if "version" in reading.section:
+            reading.warn("VRRP version 2 cannot carry IPv6; version 3 is used", keyword="version")
+        return 3
+    return version
+
+
+def _fit(
+    reading: _Reading,
+    addresses: list[VirtualAddress],
+    excluded: list[VirtualAddress],
+    family: int,
+    version: int,
+) -> tuple[list[VirtualAddress], list[VirtualAddress]]:
+    """Return what the adverts carry and what they do not: other families are left out, surplus is excluded."""
+    for one in addresses:
+        if one.address.version != family:
+            reading.warn(
+                f"{one} is not IPv{family} like the first address; it is left out",
+                "virtual_ipaddress_excluded takes both",
+            )
+    addresses = [one for one in addresses if one.address.version == family]
+    if not addresses and "no_virtual_ipaddress" not in reading.section:
+        if version == 3 or reading.strict:
+            reading.messages.error(
+                f"{reading.name}: no virtual_ipaddress", reading.place, "at least one is required"
+            )
+        else:
+            reading.warn("no virtual_ipaddress: there is nothing to keep available")
+    space = _MTU - (20 if family == 4 else 40) - 8 - (8 if version == 2 else 0)
+    most = min(_MOST_ADDRESSES, space // (4 if family == 4 else 16))
+    if len(addresses) > most:
+        reading.warn(
+            f"{len(addresses)} addresses, and an advert carries {most}; the others count as excluded"
+        )
+    own = {one.address for one in addresses[:most]}
+    extra = [one for one in addresses[most:] + excluded if one.address not in own]
+    return addresses[:most], extra
+
+
+def _check_family(reading: _Reading, family: int, source: IPAddress | None, unicast: Unicast | None) -> None:
+    others = [
+        ("source address", source),
+        *(("unicast peer", peer) for peer in (unicast.peers if unicast else ())),
+    ]
+    for what, one in others:
+        if one is not None and one.version != family:
+            reading.messages.error(
+                f"{reading.name}: {what} {one} is not IPv{family} like the virtual addresses", reading.place
+            )
+
+
+def _priority(reading: _Reading) -> tuple[int, Literal["MASTER", "BACKUP"]]:
+    """Return the base priority and the initial state, which without ``state`` is MASTER for an owner only."""
+    section = reading.section
+    wished = section.value("state", lambda one: one.values[0].text, "")
+    if wished not in ("", "MASTER", "BACKUP"):
+        reading.warn(f"state is {wished!r}; BACKUP is assumed", "MASTER or BACKUP", "state")
+    default = OWNER if wished == "MASTER" else 100
+    priority = section.value("priority", lambda one: integer(one.values[0], 1, 255, one.keyword), default)
+    if "priority" not in section and wished == "MASTER":
+        reading.warn(
+            "state MASTER without a priority means priority 255, the address's owner",
+            "set a priority",
+            "state",
+        )
+    elif priority == OWNER:
+        reading.warn(
+            "priority 255 is the address's owner: no tracker can lower it", "use 254 or less", "priority"
+        )
+    if reading.strict and (wished == "MASTER") != (priority == OWNER) and wished:
+        reading.warn("vrrp_strict: MASTER is the state of priority 255 alone", keyword="state")
+        wished = "MASTER" if priority == OWNER else "BACKUP"
+    is_master = wished == "MASTER" or (not wished and priority == OWNER)
+    return priority, "MASTER" if is_master else "BACKUP"
+
+
+def _preemption(reading: _Reading, priority: int, state: str) -> tuple[bool, Duration]:
+    section = reading.section
+    preempt = "nopreempt" not in section
+    delay = section.seconds("preempt_delay", 0, 1000, 0)
+    if not preempt and (state == "MASTER" or priority == OWNER):
+        why = "priority 255" if priority == OWNER else "state MASTER"
+        reading.warn(
+            f"nopreempt does not work with {why}; this node preempts",
+            "write state BACKUP on every node",
+            "nopreempt",
+        )
+        preempt = True
+    if delay and (not preempt or state == "MASTER" or reading.strict):
+        why = "nopreempt" if not preempt else "vrrp_strict" if reading.strict else "state MASTER"
+        reading.warn(f"preempt_delay does not work with {why}; it is 0", keyword="preempt_delay")
+        delay = 0
+    return preempt, delay
+
+
+def _interval(reading: _Reading, version: int) -> Duration:
+    """Return Advertisement_Interval: whole seconds in version 2, centiseconds up to 40.95 s in version 3."""
+    wanted = reading.section.seconds("advert_int", 0.01, 255, SECOND)
+    step, most = (SECOND, 255 * SECOND) if version == 2 else (CENTISECOND, _LONGEST_V3)
+    interval = min(most, max(step, (wanted + step // 2) // step * step))
+    if interval != wanted:
+        reading.warn(
+            f"VRRP version {version} cannot carry advert_int {wanted / SECOND:g}; it is {interval / SECOND:g}",
+            "whole seconds" if version == 2 else "steps of 0.01 up to 40.95",
+            "advert_int",
+        )
+    return interval
+
+
+def _group(reading: _Reading, family: int, unicast: Unicast | None) -> IPAddress | None:
+    default = reading.defaults.group4 if family == 4 else reading.defaults.group6
+    if unicast is not None:
+        if "mcast_dst_ip" in reading.section:
+            reading.warn("mcast_dst_ip has no effect with unicast_peer", keyword="mcast_dst_ip")
+        return None
+    return reading.section.value("mcast_dst_ip", lambda one: read_group(one, family), default)
+
+
+def _workable(
+    reading: _Reading, tracks: tuple[Track, ...], priority: int, *, keep: bool = False
+) -> tuple[Track, ...]:
+    """Return the trackers that can work: an owner's priority never changes, so it has no weights.
+
+    As in keepalived, such a script is not tracked at all, and such an interface (``keep``) has weight 0.
+    """
+    weighted = [track for track in tracks if track.weight]
+    if priority == OWNER:
+        for track in weighted:
+            text = f"the weight of {track.name} does not work with priority 255; {without_weight(keep=keep)}"
+            reading.warn(text, "use 254 or less")
+        return unweighted(tracks, keep=keep)
+    if "nopreempt" in reading.section:
+        for track in weighted:
+            text = f"nopreempt makes the weight of {track.name} useless: a lowered MASTER stays MASTER"
+            reading.warn(text, "use weight 0", "nopreempt")
+    return tracks

@@ -1,0 +1,354 @@
+"""The keywords of keepalived 2.2.7 and 2.4 and of haagent's own blocks, one row each.
+
+Columns, two blanks apart: keyword, what follows it (``[...]`` optional, ``...`` repeated, ``{}`` a section, ``{LINE}`` a
+block with one entry a line, ``-`` nothing), what haagent makes of it (see ``grammar.Verdict``), and the remark the user
+reads when that is not "do". A context is the block a keyword stands in.
+"""
+
+from __future__ import annotations
+
+_TOP = """
+global_defs                {}                          do
+vrrp_instance              NAME {}                     do
+vrrp_script                NAME {}                     do
+vrrp_sync_group            NAME {}                     do
+arbiter                    KIND [{}]                   do
+peers                      {}                          do
+haagent                    {}                          do
+vrrp_track_process         NAME {LINE}                 note  refused where an instance tracks it
+track_file                 NAME {LINE}                 note  refused where an instance tracks it
+bfd_instance               NAME {LINE}                 note  refused where an instance tracks it
+net_namespace              NAME                        refuse  start haagent inside the namespace instead (ip netns exec, or NetworkNamespacePath= in the unit)
+net_namespace_ipvs         NAME                        lvs
+namespace_with_ipsets      -                           note
+instance                   NAME                        note  choose the control socket in a haagent block instead
+use_pid_dir                -                           note
+child_wait_time            SECONDS                     note
+linkbeat_use_polling       -                           warn  link state comes from netlink only
+linkbeat_interfaces        {LINE}                      warn  link state comes from netlink only
+interface_up_down_delays   {LINE}                      warn  link changes count at once
+garp_group                 {LINE}                      note  announcements are not paced
+track_group                NAME {LINE}                 warn  static addresses and routes are not tracked
+static_ipaddress           {LINE}                      warn  static addresses are not configured; use the system's network configuration
+static_routes              {LINE}                      warn  static routes are not configured; use the system's network configuration
+static_rules               {LINE}                      warn  static rules are not configured; use the system's network configuration
+virtual_server             ADDRESS [...] {LINE}        lvs
+virtual_server_group       NAME {LINE}                 lvs
+group                      NAME {LINE}                 lvs
+SSL                        {LINE}                      lvs
+"""
+
+_GLOBAL_DEFS = """
+router_id                  NAME                        do
+enable_script_security     [...]                       do
+script_user                USER [GROUP]                do
+vrrp_version               2|3                         do
+vrrp_mcast_group4          ADDRESS                     do
+vrrp_mcast_group6          ADDRESS                     do
+default_interface          IF                          do
+vrrp_garp_master_delay     SECONDS                     do
+vrrp_garp_master_repeat    N                           do
+vrrp_garp_master_refresh   SECONDS                     do
+vrrp_garp_master_refresh_repeat  N                     do
+vrrp_garp_lower_prio_delay  SECONDS                    do
+vrrp_garp_lower_prio_repeat  N                         do
+vrrp_min_garp              [BOOL]                      do
+vrrp_lower_prio_no_advert  [BOOL]                      do
+vrrp_higher_prio_send_advert  [BOOL]                   do
+vrrp_down_timer_adverts    N                           do
+vrrp_check_unicast_src     [BOOL]                      do
+vrrp_skip_check_adv_addr   [BOOL]                      do
+vrrp_strict                [BOOL]                      do
+v3_checksum_as_v2          [BOOL]                      do
+vrrp_notify_priority_changes  [BOOL]                   do
+vrrp_startup_delay         SECONDS                     do
+log_unknown_vrids          -                           do
+vrrp_owner_ignore_adverts  [BOOL]                      refuse  an owner here always hears adverts
+vrrp_garp_interval         SECONDS                     note  announcements are not paced
+vrrp_gna_interval          SECONDS                     note  announcements are not paced
+vrrp_garp_extra_if         [all] SECONDS               warn  only the instance's own interface is announced on
+vrrp_delay_after_boot      SECONDS                     warn  use vrrp_startup_delay
+notification_email         {LINE}                      note  haagent sends no mail
+notification_email_from    ADDRESS                     note  haagent sends no mail
+smtp_server                HOST [PORT]                 note  haagent sends no mail
+smtp_connect_timeout       SECONDS                     note  haagent sends no mail
+smtp_helo_name             NAME                        note  haagent sends no mail
+smtp_alert                 [BOOL]                      warn  haagent sends no mail; use a notify script
+smtp_alert_vrrp            [BOOL]                      warn  haagent sends no mail; use a notify script
+smtp_alert_checker         [BOOL]                      note  haagent sends no mail
+no_email_faults            [BOOL]                      note  haagent sends no mail
+no_checker_emails          [BOOL]                      note  haagent sends no mail
+checker_log_all_failures   [BOOL]                      lvs
+rs_init_notifies           [BOOL]                      lvs
+use_symlink_paths          [BOOL]                      note
+set_supplementary_groups   [BOOL]                      note
+startup_script             CMD ...                     warn  it is not run; use the service unit's ExecStartPre=
+startup_script_timeout     SECONDS                     note
+shutdown_script            CMD ...                     warn  it is not run; use the service unit's ExecStopPost=
+shutdown_script_timeout    SECONDS                     note
+vrrp_iptables              [IN OUT]                    note  the gate filters, without iptables
+vrrp_ipsets                [NAMES ...]                 note  the gate filters, without ipsets
+nftables                   [TABLE]                     note  the gate has its own table
+nftables_priority          N                           note  the gate has its own table
+nftables_counters          -                           note  the gate has its own table
+nftables_ifindex           -                           note  the gate has its own table
+nftables_ipvs              [TABLE]                     lvs
+nftables_ipvs_priority     N                           lvs
+nftables_ipvs_start_fwmark  N                          lvs
+lvs_sync_daemon            IF [...]                    lvs
+lvs_timeouts               KIND [...]                  lvs
+lvs_flush                  -                           lvs
+lvs_flush_on_stop          [...]                       lvs
+lvs_flush_onstop           [...]                       lvs
+lvs_netlink_cmd_rcv_bufs   N                           lvs
+lvs_netlink_cmd_rcv_bufs_force  [BOOL]                 lvs
+lvs_netlink_monitor_rcv_bufs  N                        lvs
+lvs_netlink_monitor_rcv_bufs_force  [BOOL]             lvs
+lvs_notify_fifo            PATH [USER GROUP]           lvs
+lvs_notify_fifo_script     CMD ...                     lvs
+lvs_process_name           NAME                        lvs
+vs_stats_update_interval   N                           lvs
+snmp_vs_stats_update_interval  N                       lvs
+snmp_rs_stats_update_interval  N                       lvs
+disable_local_igmp         -                           note
+notify_fifo                PATH [USER GROUP]           warn  there are no FIFOs; use notify scripts or the control socket
+notify_fifo_script         CMD ...                     warn  there are no FIFOs; use notify scripts or the control socket
+vrrp_notify_fifo           PATH [USER GROUP]           warn  there are no FIFOs; use notify scripts or the control socket
+vrrp_notify_fifo_script    CMD ...                     warn  there are no FIFOs; use notify scripts or the control socket
+fifo_write_vrrp_states_on_reload  -                    note  there are no FIFOs
+dynamic_interfaces         [allow_if_changes]          note
+max_auto_priority          [N]                         note  scheduling belongs to the service unit
+min_auto_priority_delay    N                           note  scheduling belongs to the service unit
+vrrp_priority              N                           note  scheduling belongs to the service unit
+vrrp_no_swap               -                           note  scheduling belongs to the service unit
+vrrp_rt_priority           N                           note  scheduling belongs to the service unit
+vrrp_cpu_affinity          N ...                       note  scheduling belongs to the service unit
+vrrp_rlimit_rttime         N                           note  scheduling belongs to the service unit
+checker_priority           N                           lvs
+checker_no_swap            -                           lvs
+checker_rt_priority        N                           lvs
+checker_cpu_affinity       N ...                       lvs
+checker_rlimit_rttime      N                           lvs
+bfd_priority               N                           note  there is no BFD process
+bfd_no_swap                -                           note  there is no BFD process
+bfd_rt_priority            N                           note  there is no BFD process
+bfd_cpu_affinity           N ...                       note  there is no BFD process
+bfd_rlimit_rttime          N                           note  there is no BFD process
+process_names              -                           note
+process_name               NAME                        note
+vrrp_process_name          NAME                        note
+checker_process_name       NAME                        note
+bfd_process_name           NAME                        note
+vrrp_netlink_cmd_rcv_bufs  N                           note
+vrrp_netlink_cmd_rcv_bufs_force  [BOOL]                note
+vrrp_netlink_monitor_rcv_bufs  N                       note
+vrrp_netlink_monitor_rcv_bufs_force  [BOOL]            note
+process_monitor_rcv_bufs   N                           note
+process_monitor_rcv_bufs_force  [BOOL]                 note
+vrrp_rx_bufs_policy        POLICY                      note
+vrrp_rx_bufs_multiplier    N                           note
+vmac_prefix                NAME                        note  there are no virtual MAC interfaces
+vmac_addr_prefix           MAC                         note  there are no virtual MAC interfaces
+umask                      BITS [...]                  note
+random_seed                N                           note
+reload_check_config        [LOGFILE]                   note  haagent always checks a new configuration before it takes it
+reload_time_file           PATH                        note
+reload_repeat              -                           note
+reload_file                [PATH]                      note
+config_save_dir            PATH                        note
+tmp_config_directory       PATH                        note
+data_use_instance          [BOOL]                      note
+state_dump_file            PATH                        note
+stats_dump_file            PATH                        note
+json_dump_file             PATH                        note
+json_version               N                           note
+iproute_usr_dir            PATH                        note
+iproute_etc_dir            PATH                        note
+include_check              [LEVELS ...]                note  write includer, includem, includew, includeb or includea instead
+enable_snmp_vrrp           -                           warn  there is no SNMP; use the metrics
+enable_snmp_checker        -                           lvs
+enable_snmp_rfc            -                           warn  there is no SNMP; use the metrics
+enable_snmp_rfcv2          -                           warn  there is no SNMP; use the metrics
+enable_snmp_rfcv3          -                           warn  there is no SNMP; use the metrics
+enable_traps               -                           warn  there is no SNMP; use the metrics
+snmp_socket                PATH                        warn  there is no SNMP; use the metrics
+enable_dbus                -                           warn  there is no D-Bus interface; use the control socket
+dbus_service_name          NAME                        note  there is no D-Bus interface
+dbus_no_interface_name     NAME                        note  there is no D-Bus interface
+"""
+
+_VRRP_SCRIPT = """
+script                     CMD ...                     do
+interval                   SECONDS                     do
+timeout                    SECONDS                     do
+weight                     N [reverse]                 do
+rise                       N                           do
+fall                       N                           do
+user                       USER [GROUP]                do
+init_fail                  -                           do
+"""
+
+_TRACKING_AND_NOTIFY = """
+track_script               {NAME [weight N]}           do
+track_interface            {IF [weight N]}             do
+track_process              {LINE}                      refuse  processes are not tracked yet; track a script such as "pidof NAME"
+track_file                 {LINE}                      refuse  files are not tracked yet; track a script
+track_bfd                  {LINE}                      refuse  BFD is not implemented; track a script
+notify                     CMD ...                     do
+notify_master              CMD ...                     do
+notify_backup              CMD ...                     do
+notify_fault               CMD ...                     do
+notify_stop                CMD ...                     do
+smtp_alert                 [BOOL]                      warn  haagent sends no mail; use a notify script
+"""
+
+_VRRP_SYNC_GROUP = (
+    _TRACKING_AND_NOTIFY
+    + """
+group                      {NAME ...}                  do
+sync_group_tracking_weight  -                          do
+notify_priority_changes    [BOOL]                      note  set vrrp_notify_priority_changes for all instances
+global_tracking            -                           note
+"""
+)
+
+_VRRP_INSTANCE = (
+    _TRACKING_AND_NOTIFY
+    + """
+state                      MASTER|BACKUP               do
+interface                  IF                          do
+virtual_router_id          N                           do
+priority                   N                           do
+advert_int                 SECONDS                     do
+version                    2|3                         do
+virtual_ipaddress          {ADDRESS}                   do
+virtual_ipaddress_excluded  {ADDRESS}                  do
+no_virtual_ipaddress       -                           do
+authentication             {}                          do
+auth_hmac                  {LINE}                      refuse  adverts would go out and be taken without the HMAC
+unicast_peer               {ADDRESS}                   do
+unicast_src_ip             ADDRESS                     do
+mcast_src_ip               ADDRESS                     do
+mcast_dst_ip               ADDRESS                     do
+unicast_ttl                N                           do
+check_unicast_src          [BOOL]                      do
+preempt                    -                           do
+nopreempt                  -                           do
+preempt_delay              SECONDS                     do
+dont_track_primary         -                           do
+notify_deleted             [CMD ...]                   do
+notify_master_rx_lower_pri  CMD ...                    do
+garp_master_delay          SECONDS                     do
+garp_master_repeat         N                           do
+garp_master_refresh        SECONDS                     do
+garp_master_refresh_repeat  N                          do
+garp_lower_prio_delay      SECONDS                     do
+garp_lower_prio_repeat     N                           do
+down_timer_adverts         N                           do
+lower_prio_no_advert       [BOOL]                      do
+higher_prio_send_advert    [BOOL]                      do
+skip_check_adv_addr        [BOOL]                      do
+strict_mode                [BOOL]                      do
+v3_checksum_as_v2          [BOOL]                      do
+accept                     -                           do
+no_accept                  -                           warn  the node that is MASTER accepts traffic to its addresses
+owner_ignore_adverts       [BOOL]                      refuse  an owner here always hears adverts
+vrf                        IF                          refuse  adverts would go to another routing domain
+notify_priority_changes    [BOOL]                      note  set vrrp_notify_priority_changes for all instances
+track_src_ip               -                           warn  only the loss of every address of the interface counts
+unicast_fault_no_peer      -                           note  an empty list of peers is always refused
+old_unicast_checksum       [never]                     note  the checksum of 1.3.6 and older is not understood
+timer_expired_backup       [N]                         note  a MASTER that woke up late always asks the arbiter first
+thread_timer_expired       [N]                         note  a MASTER that woke up late always asks the arbiter first
+garp_extra_if              [all] SECONDS               warn  only the instance's own interface is announced on
+promote_secondaries        -                           warn  the interface's promote_secondaries is not set
+virtual_routes             {LINE}                      warn  routes do not follow the addresses; use a notify script
+virtual_rules              {LINE}                      warn  rules do not follow the addresses; use a notify script
+use_vmac                   [NAME MAC netlink_notify_msg group N]  warn  the addresses use the interface's own MAC, announced by gratuitous ARP
+use_vmac_addr              -                           warn  the addresses use the interface's own MAC
+vmac_xmit_base             -                           note  adverts always leave by the interface itself
+use_ipvlan                 [NAME ADDRESS MODE ...]     warn  the addresses are put on the interface itself
+native_ipv6                -                           note
+linkbeat_use_polling       -                           warn  link state comes from netlink only
+lvs_sync_daemon_interface  IF                          lvs
+kernel_rx_buf_size         N                           note
+debug                      N                           note
+"""
+)
+
+_AUTHENTICATION = """
+auth_type                  PASS|AH                     do
+auth_pass                  PASSWORD                    do
+"""
+
+_PLUGIN = """
+endpoints                  ADDRESS ...                 do
+domain                     NAME                        do
+lease                      TIME                        do
+renew                      TIME                        do
+guard                      TIME                        do
+ca                         FILE                        do
+cert                       FILE                        do
+key                        FILE                        do
+username                   NAME                        do
+password_file              FILE                        do
+password_env               VARIABLE                    do
+"""
+
+_QUORUM = """
+etcd                       {}                          do
+zookeeper                  {}                          do
+file                       {}                          do
+lease                      TIME                        do
+renew                      TIME                        do
+guard                      TIME                        do
+domain                     NAME                        do
+"""
+
+_PEERS = """
+port                       N                           do
+key_file                   FILE                        do
+listen                     ADDRESS ...                 do
+node                       NAME ADDRESS ...            do
+"""
+
+_HAAGENT = """
+node                       NAME                        do
+gate                       auto|required|bpf|nftables|lifetime|off  do
+control_socket             PATH                        do
+log_level                  LEVEL                       do
+log_format                 human|json                  do
+"""
+
+TABLES = {
+    "top": _TOP,
+    "global_defs": _GLOBAL_DEFS,
+    "vrrp_script": _VRRP_SCRIPT,
+    "vrrp_sync_group": _VRRP_SYNC_GROUP,
+    "vrrp_instance": _VRRP_INSTANCE,
+    "authentication": _AUTHENTICATION,
+    "arbiter": _PLUGIN,
+    "quorum": _QUORUM,
+    "peers": _PEERS,
+    "haagent": _HAAGENT,
+}
+
+# Older spellings that keepalived still takes.
+ALIASES = {
+    "vrrp_track_file": "track_file",
+    "vrrp_vmac_garp_intvl": "vrrp_garp_extra_if",
+    "vmac_garp_intvl": "garp_extra_if",
+    "enable_snmp_keepalived": "enable_snmp_vrrp",
+    "vrrp_rlimit_rtime": "vrrp_rlimit_rttime",
+    "checker_rlimit_rtime": "checker_rlimit_rttime",
+    "bfd_rlimit_rtime": "bfd_rlimit_rttime",
+}
+
+# Names that people write and keepalived never had, with what they meant.
+WRONG_NAMES = {
+    "fail": "fall",
+    "script_security": "enable_script_security (in global_defs)",
+    "checksum_compatibility": "v3_checksum_as_v2",
+    "dont_track": "dont_track_primary",
+    "no_preempt": "nopreempt",
+}

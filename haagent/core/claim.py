@@ -1,0 +1,382 @@
+"""One claim: who may be MASTER of one instance or one sync group.
+
+Theory of operation
+-------------------
+The claim is one register, ``claims/<name>``. It changes hands only by a swap on exactly the record that was read,
+so no two nodes can win it. A node may *take* it when nobody can be acting on it any more:
+
+* it was released by its holder (who closed its gate first);
+* its holder's incarnation has ended: the holder's session says so, or shows another incarnation;
+* it is vacant (created by somebody who found nothing) and W has passed since this node first saw it. A missing
+  record is not a free one: the arbiter may have lost it under a living holder.
+
+Whoever takes it counts the epoch up by one. An epoch lower than one seen before means that the arbiter lost data;
+such a record is treated like a missing one.
+
+The machine is level-triggered: the group sets what it wants (``wanted``, ``release``), and after every event
+``step`` returns the next operation that leads there, if none is under way. A swap whose fate is unknown is sent
+again unchanged until it is known; while one is under way or unknown, ``uncertain`` is true and nothing may be
+promised to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from haagent.core.actions import Actions, ReadRegister, SwapRegister, Tell
+from haagent.core.observation import SessionObservation, patience
+from haagent.core.records import CLAIMS, NOBODY, BadRecord, Bid, ClaimRecord, ClaimState, Holder
+from haagent.core.register import Record
+from haagent.core.reports import ClaimChanged
+from haagent.core.session import Session
+from haagent.core.units import Duration, Instant, Now
+
+Observe = Callable[[str], SessionObservation]
+
+
+class Purpose(Enum):
+    """What a swap under way is for."""
+
+    CREATE = "create"
+    TAKE = "take"
+    RELEASE = "release"
+    BID = "bid"
+
+
+class Standing(Enum):
+    """What stands between this node and the claim."""
+
+    UNKNOWN = "unknown"  # not read yet, or not readable
+    MINE = "mine"
+    FREE = "free"  # may be taken now
+    FREED = "freed"  # may be taken now, and was released or ended just now: no need to wait for VRRP's timers
+    LATER = "later"  # may be taken at ``free_at``
+    TAKEN = "taken"  # held by an incarnation that has not ended
+
+
+@dataclass(slots=True)
+class PendingSwap:
+    purpose: Purpose
+    value: bytes
+    record: ClaimRecord
+    expected: Record | None
+    retry_at: Instant
+    in_flight: bool = True
+
+
+class Claim:
+    """The claim machine of one name."""
+
+    guarded = True  # an arbiter stands behind it
+
+    def __init__(self, name: str, session: Session, observe: Observe) -> None:
+        self.name = name
+        self.register = CLAIMS + name
+        self.session = session
+        self.observe = observe
+        self.wanted = False
+        self.bidding = False  # ask a living holder to hand over
+        self.priority = 0
+        self.release_for: str | None = None
+        self.epoch = 0
+        self.mine: Holder | None = None  # under which of our incarnations we hold it, if we do
+        self.adoptable: int | None = None  # the epoch that the local gate was found open for, after a restart
+        self.known = False
+        self.record: Record | None = None
+        self.claim: ClaimRecord | None = None
+        self.since: Instant = 0
+        self.pending: PendingSwap | None = None
+        self.rolled_back = False
+        self._reading = False
+        self._retry_at: Instant = 0
+        self._writes = 0
+
+    # -- what others ask
+
+    @property
+    def held(self) -> bool:
+        """Tell whether this node holds the claim under its present incarnation, by its own successful swap."""
+        return self.mine is not None and self.mine == self.session.holder
+
+    @property
+    def usable(self) -> bool:
+        """Tell whether the gate may be open: held, and not on its way back to the arbiter."""
+        return self.held and self.release_for is None and self.pending is None
+
+    @property
+    def meant_for_us(self) -> bool:
+        """Tell whether the holder let go in our favour."""
+        return self.claim is not None and self.claim.reserved_for == self.session.parameters.node
+
+    @property
+    def adopting(self) -> bool:
+        """Tell whether the claim was ours when this run began and the arbiter has not been asked yet."""
+        return self.adoptable is not None or self.mine is not None
+
+    @property
+    def uncertain(self) -> bool:
+        """Tell whether a swap that would make this node the holder is under way or of unknown fate."""
+        return self.pending is not None and self.pending.purpose is Purpose.TAKE
+
+    @property
+    def bid(self) -> Bid | None:
+        """Return the bid of another node for a claim we hold."""
+        if not self.held or self.claim is None or self.claim.bid is None:
+            return None
+        return self.claim.bid if self.claim.bid.holder.node != self.session.parameters.node else None
+
+    @property
+    def holder(self) -> Holder | None:
+        return self.claim.holder if self.claim is not None else None
+
+    def standing(self, now: Now) -> Standing:
+        """Say what stands between this node and the claim."""
+        if self.held:
+            return Standing.MINE
+        if not self.known or (self.record is not None and self.claim is None) or self.claim is None:
+            return Standing.UNKNOWN
+        if self.claim.state is ClaimState.HELD:
+            return self._standing_of_holder(self.claim, now)
+        if now.slow < self.free_at():
+            return Standing.LATER
+        hurry = self.claim.state is ClaimState.RELEASED and self.claim.reserved_for != NOBODY
+        return Standing.FREED if hurry else Standing.FREE
+
+    def free_at(self) -> Instant:
+        """Return when (``slow``) a claim nobody holds may be taken."""
+        assert self.claim is not None
+        lease = self.session.parameters.lease
+        if self.claim.state is ClaimState.VACANT or self.rolled_back:
+            return self.since + patience(lease)
+        reserved = self.claim.reserved_for
+        if reserved in (None, NOBODY, self.session.parameters.node):
+            return self.since
+        return self.since + lease  # hold back for the one it is meant for
+
+    def later_at(self) -> Instant:
+        """Return when (``slow``) a claim that stands at LATER may be taken."""
+        if self.claim is not None and self.claim.state is ClaimState.HELD:
+            return self.since + patience(self.session.parameters.lease)
+        return self.free_at()
+
+    def next_deadline(self) -> Instant | None:
+        """Return when (``fast``) a retry is due."""
+        if self._reading:
+            return None
+        if self.pending is not None:
+            return None if self.pending.in_flight else self.pending.retry_at
+        return self._retry_at if not self.known or self._unreadable() else None
+
+    # -- what others ask for
+
+    def forget(self) -> None:
+        """Read the register again before trusting anything: the chain of our writes was broken."""
+        self.known = False
+
+    def lose(self) -> None:
+        """Our incarnation ended; whatever it held is for others to take."""
+        self.mine = None
+        self.adoptable = None
+
+    # -- what happens
+
+    def step(self, now: Now) -> Actions:
+        """Do what leads to what is wanted, if nothing is under way."""
+        if self.pending is not None:
+            return self._send_again_if_due(self.pending, now)
+        if self._reading or now.fast < self._retry_at:
+            return ()
+        if not self.known or self._unreadable():
+            self._reading = True
+            return (ReadRegister(self.register),)
+        if self.release_for is not None:
+            return self._release(now)
+        if self.record is None:
+            return self._swap(Purpose.CREATE, ClaimRecord(ClaimState.VACANT, self.epoch), now)
+        return self._bid(now)
+
+    def take(self, now: Now) -> Actions:
+        """Swap the claim to us. The caller has checked that it may be taken and that nobody was promised otherwise."""
+        if self.pending is not None or self._reading or not self.known or not self.session.live(now):
+            return ()
+        return self._swap(
+            Purpose.TAKE, ClaimRecord(ClaimState.HELD, self.epoch + 1, self.session.holder), now
+        )
+
+    def read(self, record: Record | None, now: Now) -> Actions:
+        """Take in the answer to our read."""
+        self._reading = False
+        pending = self.pending
+        if pending is not None and record is not None and record.value == pending.value:
+            return self.swapped(record, now)
+        if pending is not None and not pending.in_flight:
+            self.pending = None  # the read came after a conflict: our write has not happened
+        self._retry_at = now.fast
+        return self._see(record, now)
+
+    def swapped(self, record: Record, now: Now) -> Actions:
+        """Take in a definite success of ours."""
+        pending = self.pending
+        if pending is None or record.value != pending.value:
+            return ()
+        self.pending = None
+        self._see(record, now)
+        if pending.purpose is Purpose.TAKE:
+            if pending.record.holder == self.session.holder:
+                self.mine = pending.record.holder
+                return self._tell("won", "")
+            return ()  # won under an incarnation that has ended meanwhile: anybody may take it
+        if pending.purpose is Purpose.RELEASE:
+            self.mine, self.release_for = None, None
+            return self._tell(
+                "released", f"for {pending.record.reserved_for}" if pending.record.reserved_for else ""
+            )
+        return ()
+
+    def conflicted(self) -> Actions:
+        """Take in a definite conflict: somebody else wrote; read again."""
+        if self.pending is None:
+            return ()
+        self.pending.in_flight = False
+        self._reading = True
+        return (ReadRegister(self.register),)
+
+    def unavailable(self, now: Now) -> None:
+        """Take in that a read or swap of ours got no answer."""
+        again = now.fast + self._pause()
+        self._reading = False
+        if self.pending is not None:
+            self.pending.in_flight = False
+            self.pending.retry_at = again
+        else:
+            self._retry_at = again
+
+    def hinted(self, record: Record | None, now: Now) -> Actions:
+        """Take in a hint. It may be old news; that costs a conflict or a wait, never more."""
+        if self.pending is not None or self._reading or not self.known:
+            return ()
+        if self.held and (record is None or not self._names_us(record)):
+            self.known = False  # do not believe it, but look
+            return ()
+        return self._see(record, now)
+
+    # -- inside
+
+    def _pause(self) -> Duration:
+        return max(10_000_000, self.session.parameters.renew // 2)
+
+    def _unreadable(self) -> bool:
+        return self.record is not None and self.claim is None
+
+    def _names_us(self, record: Record) -> bool:
+        claim = _parse(record)
+        return claim is not None and claim.holder == self.session.holder
+
+    def _standing_of_holder(self, claim: ClaimRecord, now: Now) -> Standing:
+        holder = claim.holder
+        assert holder is not None
+        if holder.node == self.session.parameters.node:
+            return self._standing_of_ourselves(holder, now)
+        if self.rolled_back and now.slow < self.since + patience(self.session.parameters.lease):
+            return Standing.TAKEN
+        return Standing.FREED if self.observe(holder.node).over(holder.incarnation) else Standing.TAKEN
+
+    def _standing_of_ourselves(self, holder: Holder, now: Now) -> Standing:
+        """The record names this node, but not by a swap of this run.
+
+        Another incarnation of ours is certainly over: our session replaced it after its gates were closed. Our
+        own incarnation in a record that we did not write in this run is old data: wait as for a missing record.
+        """
+        if holder != self.session.holder and not self.rolled_back:
+            return Standing.FREED
+        wait = patience(self.session.parameters.lease)
+        return Standing.FREE if now.slow >= self.since + wait else Standing.LATER
+
+    def _see(self, record: Record | None, now: Now) -> Actions:
+        changed = record != self.record or self.since == 0
+        self.known = True
+        if self._unreadable():
+            self._retry_at = now.fast + self._pause()  # somebody may repair it
+        if not changed:
+            return self._check_ours()
+        self.since = now.slow
+        self.record, self.claim = record, _parse(record)
+        told: Actions = ()
+        if record is not None and self.claim is None:
+            told = self._tell("unreadable", "the register holds something haagent did not write")
+            self._retry_at = now.fast + self._pause()
+        if self.claim is not None:
+            self.rolled_back = self.claim.epoch < self.epoch
+            if self.rolled_back:
+                told = self._tell("rolled back", f"the arbiter shows epoch {self.claim.epoch}: it lost data")
+            self.epoch = max(self.epoch, self.claim.epoch)
+        return told + self._check_ours()
+
+    def _check_ours(self) -> Actions:
+        named = self.claim is not None and self.claim.holder == self.session.holder
+        current = named and not self.rolled_back
+        if self.mine is not None and not current:
+            self.mine = None
+            return self._tell(
+                "lost", "the arbiter shows another holder" if self.claim else "its record is gone"
+            )
+        if named and current and self.claim is not None and self.adoptable == self.claim.epoch:
+            self.mine, self.adoptable = self.session.holder, None
+            return self._tell("resumed", "")
+        return ()
+
+    def _release(self, now: Now) -> Actions:
+        if (
+            self.claim is None
+            or self.claim.holder is None
+            or self.claim.holder.node != self.session.parameters.node
+        ):
+            self.mine, self.release_for = None, None
+            return ()
+        reserved = self.release_for or None
+        return self._swap(
+            Purpose.RELEASE, ClaimRecord(ClaimState.RELEASED, self.claim.epoch, reserved_for=reserved), now
+        )
+
+    def _bid(self, now: Now) -> Actions:
+        """Ask the living holder to hand over, or withdraw a bid that is no longer meant."""
+        claim, me = self.claim, self.session.holder
+        if claim is None or claim.holder is None or claim.holder.node == me.node or self.rolled_back:
+            return ()
+        ours = claim.bid is not None and claim.bid.holder.node == me.node
+        if not self.wanted:
+            return self._swap(Purpose.BID, replace(claim, bid=None), now) if ours else ()
+        if not self.bidding or not self.session.live(now):
+            return ()
+        bid = Bid(me, self.priority)
+        if claim.bid == bid or (claim.bid is not None and not ours and claim.bid.priority >= self.priority):
+            return ()
+        return self._swap(Purpose.BID, replace(claim, bid=bid), now)
+
+    def _swap(self, purpose: Purpose, record: ClaimRecord, now: Now) -> Actions:
+        self._writes += 1
+        signed = replace(
+            record, by=f"{self.session.parameters.node}.{self.session.incarnation}.{self._writes}"
+        )
+        self.pending = PendingSwap(purpose, signed.encode(), signed, self.record, retry_at=now.fast)
+        return (SwapRegister(self.register, self.pending.value, self.record),)
+
+    def _send_again_if_due(self, pending: PendingSwap, now: Now) -> Actions:
+        if pending.in_flight or self._reading or now.fast < pending.retry_at:
+            return ()
+        pending.in_flight = True
+        return (SwapRegister(self.register, pending.value, pending.expected),)
+
+    def _tell(self, what: str, detail: str) -> Actions:
+        return (Tell(ClaimChanged(self.name, what, self.epoch, detail)),)
+
+
+def _parse(record: Record | None) -> ClaimRecord | None:
+    if record is None:
+        return None
+    try:
+        return ClaimRecord.decode(record.value)
+    except BadRecord:
+        return None

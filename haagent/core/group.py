@@ -1,0 +1,464 @@
+"""One claim and the instances that live under it: a sync group, or a single instance by itself.
+
+Theory of operation
+-------------------
+The group owns the order that keeps the promise of docs/safety:
+
+    up:    claim won -> gate open -> addresses -> advertisement and announcements
+    down:  gate closed -> addresses removed -> priority 0 -> claim released
+
+It is level-triggered. ``step`` looks at what is true now and does the next thing; every event of the node that
+may matter calls it. While MASTER, three things make the group let go (``_reason_to_lower``): its claim or session
+is gone, a member may not take part any more, or somebody better asked (a bid, an operator). Two things make it
+doubt itself, which closes the gate until a renewal *sent after the doubt* has counted: somebody else speaking for
+its addresses, and a loop that woke too late.
+
+Without an arbiter (``arbiter none``) the claim and session are stand-ins that are always granted
+(core.unarbitrated), and the same machine is plain VRRP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from haagent.core.actions import Action, Actions, CloseGate, OpenGate, Tell
+from haagent.core.claim import Claim, Standing
+from haagent.core.events import AdvertisementReceived
+from haagent.core.instance import Instance, Phase
+from haagent.core.observation import SessionObservation
+from haagent.core.records import NOBODY, Holder
+from haagent.core.reports import Doubted, State, StateChanged
+from haagent.core.session import Session
+from haagent.core.units import Instant, Now
+from haagent.core.virtual_router import Master
+
+
+@dataclass(slots=True)
+class Context:
+    """What a group may ask of its node: the session, other nodes' sessions, ending them, and promises given.
+
+    ``end`` ends another node's expired session; ``bound_until`` is when a promise not to claim runs out (``slow``),
+    0 if none; ``hungry`` keeps the session renewed because something is wanted.
+    """
+
+    session: Session
+    observe: Callable[[str], SessionObservation]
+    end: Callable[[Holder, Now], Actions]
+    bound_until: Callable[[str, str], Instant]
+    earliest_claim: Instant = 0
+    paused: bool = False
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GroupParameters:
+    """``name`` is the claim's; ``sync`` says that it is a vrrp_sync_group whose own state is reported too."""
+
+    name: str
+    members: tuple[str, ...]
+    sync: bool = False
+
+
+class Group:
+    """The machine of one claim."""
+
+    def __init__(
+        self, parameters: GroupParameters, members: tuple[Instance, ...], claim: Claim, context: Context
+    ) -> None:
+        self.parameters = parameters
+        self.name = parameters.name
+        self.members = members
+        self.claim = claim
+        self.context = context
+        self.gate_open = False
+        self.state = State.INIT
+        self.wanted = False
+        self.due: Instant | None = None
+        self.doubt: Instant | None = None
+        self.doubt_reason = ""
+        self.leaving = False  # the group is on its way out of the configuration
+        self._no_doubt_before: Instant = 0
+        self._challenges = 0
+        self._abstain_until: Instant = 0
+        self._freed_at: Instant | None = None
+        self._expired_at: Instant | None = None
+        self._reserved: str | None = None
+        self._lower_reason = ""
+
+    # -- what others ask
+
+    @property
+    def raised(self) -> bool:
+        """Tell whether any member is up or on its way up."""
+        return any(member.phase in (Phase.RAISING, Phase.UP) for member in self.members)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing of this group is installed."""
+        return all(member.phase is Phase.IDLE for member in self.members)
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether there is nothing left to do for a group that is leaving."""
+        return (
+            self.idle
+            and not self.claim.held
+            and self.claim.pending is None
+            and self.claim.release_for is None
+        )
+
+    @property
+    def needs_session(self) -> bool:
+        """Tell whether the session must be renewed at R for this group's sake."""
+        return self.claim.held or self.wanted or not self.idle
+
+    def priority(self) -> int:
+        """Return what a bid says: the weakest member's effective priority."""
+        return min(member.router.priority for member in self.members)
+
+    def named(self) -> tuple[str, ...]:
+        """Return the nodes that the claim names: its holder and its bidder."""
+        claim = self.claim.claim
+        if claim is None:
+            return ()
+        bidder = () if claim.bid is None else (claim.bid.holder.node,)
+        return bidder if claim.holder is None else (claim.holder.node, *bidder)
+
+    def faults(self) -> tuple[str, ...]:
+        return tuple(fault for member in self.members for fault in member.faults())
+
+    # -- VRRP
+
+    def heard(self, member: Instance, advertisement: AdvertisementReceived, now: Now) -> Actions:
+        """Take in an advertisement for a member."""
+        if member.phase is not Phase.UP:
+            member.heard(advertisement, now.fast)
+            return self.step(now) if self.wanted or not advertisement.priority else ()
+        if not self.claim.guarded or not advertisement.priority:
+            return self._after_challenge(member, member.challenged(advertisement, now.fast), now)
+        return self._challenged(member, advertisement, now)
+
+    def foreign_announcement(self, member: Instance, detail: str, now: Now) -> Actions:
+        """Take in that another node announced an address of a member that is up."""
+        return self._doubt(detail, now) if member.phase is Phase.UP else ()
+
+    def doubt_if_raised(self, evidence: str, now: Now) -> Actions:
+        """Take in evidence that this node was not running or its clock stood still."""
+        return self._doubt(evidence, now) if self.raised else ()
+
+    # -- addresses
+
+    def installed(self, member: Instance, now: Now) -> Actions:
+        """Take in that a member's addresses are there."""
+        actions = member.installed(now.fast, self.claim.epoch, self._why_master())
+        return actions + self._report_group(now)
+
+    def removed(self, member: Instance, now: Now) -> Actions:
+        """Take in that a member's addresses are gone; when all are, give the claim back."""
+        actions = member.removed(now.fast)
+        actions += self._settle(member, now)
+        if self.idle:
+            if self.claim.held:
+                self.claim.release_for = self._reserved or ""
+            self._reserved = None
+            actions += self._report_group(now)
+        return actions + self.step(now)
+
+    # -- the operator
+
+    def switch_over(self, to: str | None, now: Now) -> Actions:
+        """Hand the claim over, to ``to`` or to whoever is best, and stand back for a while."""
+        if not self.raised:
+            return ()
+        self._abstain_until = now.fast + 2 * self.context.session.parameters.lease
+        return self._lower("handed over by the operator", now, reserved=to)
+
+    # -- time
+
+    def next_deadline(self, now: Now) -> Instant | None:
+        """Return when ``step`` is due, on the ``fast`` clock."""
+        times = [member.next_deadline() for member in self.members]
+        times.append(self.claim.next_deadline())
+        if self.idle:
+            wanting_at = self._wanting_at(now)
+            if wanting_at is not None and not self.wanted:
+                times.append(wanting_at)
+            times.append(self._waiting_until(now))
+        return min((time for time in times if time is not None), default=None)
+
+    def tick(self, now: Now) -> Actions:
+        """Do what is due; the steady path of a MASTER is the first line."""
+        if self.gate_open and self.claim.pending is None and self.claim.known and self.doubt is None:
+            return self._tick_members(now)
+        return self._tick_members(now) + self.step(now)
+
+    def _tick_members(self, now: Now) -> Actions:
+        actions: Actions = ()
+        for member in self.members:
+            if member.phase is not Phase.IDLE:
+                actions += member.tick(now.fast)
+        return actions
+
+    def step(self, now: Now) -> Actions:
+        """Look at what is true now and do the next thing."""
+        if self.raised:
+            actions = self._step_raised(now)
+        elif self.idle:
+            actions = self._step_idle(now)
+        else:
+            actions = ()
+        return actions + self.claim.step(now)
+
+    # -- raised
+
+    def _step_raised(self, now: Now) -> Actions:
+        reason = self._reason_to_lower(now)
+        if reason:
+            return self._lower(reason, now)
+        session = self.context.session
+        if session.suspended or not self._proved():
+            return self._close_gate()
+        if not self.gate_open:
+            return self._reopen(now)
+        return self._consider_bid(now)
+
+    def _proved(self) -> bool:
+        return self.doubt is None or self.context.session.valid_as_of(self.doubt)
+
+    def _reason_to_lower(self, now: Now) -> str:
+        session = self.context.session
+        if self.context.stopping:
+            return "stopping"
+        if self.leaving:
+            return "removed from the configuration"
+        faults = self.faults()
+        if faults:
+            return faults[0]
+        if not self.claim.held:
+            return "the claim is gone"
+        if not session.suspended and not session.live(now):
+            return "the lease ran out"
+        if session.suspended and now.fast >= session.deadline:
+            return "the lease ran out"
+        return ""
+
+    def _reopen(self, now: Now) -> Actions:
+        self.doubt = None
+        self.gate_open = True
+        actions: tuple[Action, ...] = (OpenGate(self.name, self.claim.epoch),)
+        for member in self.members:
+            actions += member.assert_itself(now.fast)
+        return actions
+
+    def _consider_bid(self, now: Now) -> Actions:
+        bid = self.claim.bid
+        if bid is None or self.context.paused or bid.priority <= self.priority():
+            return ()
+        bidder = self.context.observe(bid.holder.node)
+        if not bidder.known or bidder.over(bid.holder.incarnation) or bidder.expired(now.slow):
+            return ()  # it asked and died: nobody would take over
+        return self._lower(
+            f"handed over to {bid.holder.node} (priority {bid.priority})", now, reserved=bid.holder.node
+        )
+
+    def _lower(self, reason: str, now: Now, reserved: str | None = None) -> Actions:
+        self._lower_reason = reason
+        self._reserved = reserved
+        self.doubt, self._challenges = None, 0
+        actions = self._close_gate()
+        for member in self.members:
+            actions += member.lower()
+        return actions
+
+    def _close_gate(self) -> Actions:
+        if not self.gate_open:
+            return ()
+        self.gate_open = False
+        return (CloseGate(self.name),)
+
+    def _settle(self, member: Instance, now: Now) -> Actions:
+        """Give a lowered member the state it has from now on."""
+        if self.context.stopping or self.leaving:
+            return member.become(State.STOP, now.fast, self.claim.epoch, self._lower_reason)
+        return self._enter(member, now, self._lower_reason)
+
+    def _enter(self, member: Instance, now: Now, reason: str) -> Actions:
+        faults = self.faults()
+        if not faults:
+            member.start(now.fast)
+            return member.become(State.BACKUP, now.fast, self.claim.epoch, reason)
+        member.router.interface_down(now.fast)
+        undecided = member.state is State.INIT and all(
+            fault.endswith("has no result yet") for fault in faults
+        )
+        if undecided:
+            return ()
+        return member.become(State.FAULT, now.fast, self.claim.epoch, faults[0])
+
+    # -- doubt
+
+    def _challenged(self, member: Instance, advertisement: AdvertisementReceived, now: Now) -> Actions:
+        """A MASTER with a claim hears another one.
+
+        It cannot be a node of ours (it would need the claim), unless the packet is old news. So: doubt, prove,
+        go on. A stock keepalived that keeps advertising with a better priority never asks the arbiter; rather
+        than fight it for ever, yield to its second advertisement after the proof.
+        """
+        if not member.beaten_by(advertisement):
+            return self._doubt(f"advertisement from {advertisement.source}", now) + member.challenged(
+                advertisement, now.fast
+            )
+        self._challenges += 1
+        if self._challenges <= 2 or self.doubt is not None:
+            return self._doubt(f"better advertisement from {advertisement.source}", now)
+        member.challenged(advertisement, now.fast)
+        reason = (
+            f"yielding to {advertisement.source} (priority {advertisement.priority}), which asks no arbiter"
+        )
+        return self._lower(reason, now, reserved=NOBODY)
+
+    def _after_challenge(self, member: Instance, actions: Actions, now: Now) -> Actions:
+        """Follow a router that has stepped down by the rules of VRRP alone."""
+        if isinstance(member.router.state, Master):
+            return actions
+        heard = member.master
+        who = f"better advertisement heard from {heard[0]}" if heard else "a better router was heard"
+        return actions + self._lower(who, now)
+
+    def _doubt(self, evidence: str, now: Now) -> Actions:
+        if self.doubt is not None or now.fast < self._no_doubt_before:
+            return ()
+        session = self.context.session
+        self._no_doubt_before = now.fast + session.parameters.renew
+        self.doubt, self.doubt_reason = now.fast, evidence
+        session.revalidate(now)
+        told: Actions = (Tell(Doubted(self.name, evidence)),)
+        return self._close_gate() + told
+
+    # -- idle
+
+    def _step_idle(self, now: Now) -> Actions:
+        actions = self._follow_health(now)
+        if self._unwilling(now):
+            self.wanted = self.claim.wanted = self.claim.bidding = False
+            if self.claim.held:
+                self.claim.release_for = self.claim.release_for or ""
+            return actions
+        standing = self.claim.standing(now)
+        self._note_evidence(standing, now)
+        at = self._wanting_at(now)
+        self.wanted = at is not None and now.fast >= at
+        self.claim.wanted = self.wanted
+        self.claim.bidding = self.wanted and self._expired_at is None and self._preempts()
+        self.claim.priority = self.priority()
+        if self.wanted and standing is not Standing.MINE:
+            actions += self._pursue(standing, now)
+        if self.claim.usable and self.context.session.live(now):
+            actions += self._raise(now)
+        return actions
+
+    def _preempts(self) -> bool:
+        return all(member.parameters.router.preempt_mode for member in self.members)
+
+    def _follow_health(self, now: Now) -> Actions:
+        if self.context.stopping or self.leaving:
+            return self._all_become(State.STOP, "stopping", now)
+        actions: Actions = ()
+        faults = self.faults()
+        for member in self.members:
+            if not faults and member.state not in (State.BACKUP, State.MASTER):
+                actions += self._enter(member, now, "ready")
+            elif faults and member.state is not State.FAULT:
+                actions += self._enter(member, now, faults[0])
+        return actions + self._report_group(now)
+
+    def _all_become(self, state: State, reason: str, now: Now) -> Actions:
+        actions: Actions = ()
+        for member in self.members:
+            member.router.interface_down(now.fast)
+            actions += member.become(state, now.fast, self.claim.epoch, reason)
+        return actions + self._report_group(now)
+
+    def _unwilling(self, now: Now) -> bool:
+        return (
+            self.context.stopping
+            or self.leaving
+            or now.fast < self._abstain_until
+            or any(member.state is not State.BACKUP for member in self.members)
+            or (self.context.paused and not self.claim.held)
+        )
+
+    def _note_evidence(self, standing: Standing, now: Now) -> None:
+        """Remember since when the holder is known to be gone, or late."""
+        if standing not in (Standing.FREED, Standing.MINE):
+            self._freed_at = None
+        elif self._freed_at is None:
+            self._freed_at = now.fast
+        self._expired_at = self._expiry(now) if standing is Standing.TAKEN else self._expired_at
+        if standing is not Standing.TAKEN and self._freed_at is None:
+            self._expired_at = None
+
+    def _expiry(self, now: Now) -> Instant | None:
+        holder = self.claim.holder
+        if holder is None or holder.node == self.context.session.parameters.node:
+            return None
+        observation = self.context.observe(holder.node)
+        if not observation.expired(now.slow):
+            return None
+        return now.fast - (now.slow - observation.expires_at)
+
+    def _wanting_at(self, now: Now) -> Instant | None:
+        if self._unwilling(now):
+            return self._abstain_until if now.fast < self._abstain_until else None
+        if self._freed_at is not None and (self._expired_at is not None or self.claim.meant_for_us):
+            return now.fast if self.wanted or self.claim.meant_for_us else self._freed_at
+        times = [member.wanting_at(self._freed_at, self._expired_at) for member in self.members]
+        if any(time is None for time in times):
+            return None
+        latest = max(time for time in times if time is not None)
+        return max(latest, self.context.earliest_claim) if not self.claim.adopting else now.fast
+
+    def _waiting_until(self, now: Now) -> Instant | None:
+        """Return when a wait on the ``slow`` clock is over, if that is what stands in the way."""
+        if not self.wanted or self.claim.claim is None:
+            return None
+        holder = self.claim.holder
+        until = self.context.bound_until(self.name, holder.node if holder else "")
+        if self.claim.standing(now) is Standing.LATER:
+            until = max(until, self.claim.later_at())
+        if until <= now.slow:
+            return None
+        return now.fast + (until - now.slow)
+
+    def _pursue(self, standing: Standing, now: Now) -> Actions:
+        holder = self.claim.holder
+        bound = self.context.bound_until(self.name, holder.node if holder else "")
+        if now.slow < bound:
+            return ()
+        if standing in (Standing.FREE, Standing.FREED):
+            return self.claim.take(now)
+        if standing is Standing.TAKEN and holder is not None and self._expired_at is not None:
+            return self.context.end(holder, now)
+        return ()
+
+    def _raise(self, now: Now) -> Actions:
+        self.gate_open = True
+        self._challenges = 0
+        actions: tuple[Action, ...] = (OpenGate(self.name, self.claim.epoch),)
+        for member in self.members:
+            actions += member.raise_up()
+        return actions
+
+    def _why_master(self) -> str:
+        return "claim held" if self.claim.guarded else "no better router was heard"
+
+    def _report_group(self, now: Now) -> Actions:
+        states = {member.state for member in self.members}
+        state = states.pop() if len(states) == 1 else self.state
+        if not self.parameters.sync or state is self.state:
+            self.state = state
+            return ()
+        old, self.state = self.state, state
+        reason = self.members[0].reason
+        return (Tell(StateChanged(self.name, old, state, 0, self.claim.epoch, reason, group=True)),)

@@ -1,0 +1,598 @@
+"""The whole node as one deterministic machine: ``handle(event, now) -> actions``, ``next_deadline()``.
+
+The node owns what its groups share: the session, the observations of other nodes' sessions, links, trackers, and
+one queue of deadlines. It routes each event to whom it concerns and lets every machine that may be affected look
+again. It decides nothing that a smaller module can decide.
+
+The queue is lazy: a deadline that moved later is found out when the old one is reached. So an advertisement heard
+by a BACKUP costs a look-up and a new timer value, whatever the number of instances.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias, assert_never
+
+from haagent.core.actions import Action, Actions, ReadRegister, SwapRegister, Tell
+from haagent.core.claim import Claim
+from haagent.core.events import (
+    AddressesInstalled,
+    AddressesRemoved,
+    AddressVanished,
+    AdvertisementReceived,
+    ClockDoubted,
+    DeadlineReached,
+    EffectFailed,
+    Event,
+    ForeignAnnouncement,
+    IPAddress,
+    LinkChanged,
+    PacketDiscarded,
+    PauseRequested,
+    PeerHeard,
+    PrimaryAddressChanged,
+    RegisterChanged,
+    RegisterConflicted,
+    RegisterRead,
+    RegisterSwapped,
+    RegisterUnavailable,
+    ResumeRequested,
+    Shutdown,
+    Startup,
+    SwitchoverRequested,
+    TrackResult,
+)
+from haagent.core.group import Context, Group, GroupParameters
+from haagent.core.instance import Instance, InstanceParameters
+from haagent.core.observation import SessionObservation, patience
+from haagent.core.records import SESSIONS, Holder, SessionRecord
+from haagent.core.register import Record
+from haagent.core.reports import ClaimChanged, Noticed, Stopped, TrackerChanged
+from haagent.core.session import Session, SessionParameters
+from haagent.core.tracking import Tracker, TrackerParameters
+from haagent.core.unarbitrated import UnarbitratedClaim, UnarbitratedSession
+from haagent.core.units import Duration, Instant, Now
+
+AddressEvent: TypeAlias = AddressesInstalled | AddressesRemoved | AddressVanished
+RegisterEvent: TypeAlias = (
+    RegisterRead | RegisterSwapped | RegisterConflicted | RegisterUnavailable | RegisterChanged
+)
+Standing: TypeAlias = tuple[bool, bool, str, int]  # of the session: live, suspended, incarnation, breaks
+
+
+def interface_tracker(interface: str) -> str:
+    """Return the name under which an interface is tracked."""
+    return f"interface {interface}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParameters:
+    """Everything the core is told at start and on reload. ``arbitrated`` False is plain VRRP.
+
+    ``resume`` maps claims to the epochs for which the local gate was found open and within its deadline when a
+    worker is restarted under the incarnation of the one before.
+    """
+
+    session: SessionParameters
+    instances: tuple[InstanceParameters, ...]
+    groups: tuple[GroupParameters, ...]
+    trackers: tuple[TrackerParameters, ...] = ()
+    arbitrated: bool = True
+    startup_delay: Duration = 0
+    resume: tuple[tuple[str, int], ...] = ()
+
+
+def _same_routers(group: Group, wanted: GroupParameters, by_name: dict[str, InstanceParameters]) -> bool:
+    if wanted != group.parameters:
+        return False
+    for member in group.members:
+        old, new = member.parameters, by_name[member.name]
+        if (old.router.version, old.router.vrid, old.interfaces[0]) != (
+            new.router.version,
+            new.router.vrid,
+            new.interfaces[0],
+        ):
+            return False
+    return True
+
+
+@dataclass(slots=True)
+class Ending:
+    """A swap under way that ends another node's expired session."""
+
+    value: bytes
+    expected: Record | None
+    in_flight: bool = True
+
+
+class Node:
+    """The machine. Events in, actions out; the caller performs them in order and comes back in time."""
+
+    def __init__(self, parameters: NodeParameters) -> None:
+        self.parameters = parameters
+        self.session = (Session if parameters.arbitrated else UnarbitratedSession)(parameters.session)
+        self.observations: dict[str, SessionObservation] = {}
+        self.links: dict[str, bool] = {}
+        self.addresses: dict[str, IPAddress | None] = {}
+        self.trackers: dict[str, Tracker] = {}
+        self.groups: dict[str, Group] = {}
+        self.context = Context(self.session, self.observe, self._end, lambda _claim, _holder: 0)
+        self.started = False
+        self.stopped = False
+        self._found: dict[str, tuple[Group, Instance]] = {}
+        self._by_register: dict[str, Group] = {}
+        self._endings: dict[str, Ending] = {}
+        self._arriving: dict[str, GroupParameters] = {}
+        self._writes = 0
+        self._queue: list[tuple[Instant, int, Group]] = []
+        self._ticket = count()
+        self._hungry: set[str] = set()
+        self._doubting: set[str] = set()
+        self._standing: Standing = (False, False, self.session.incarnation, 0)
+        self._proof: Instant = 0
+        self._watch_at: Instant | None = None
+        self._add_all(parameters)
+
+    # -- structure
+
+    def _add_all(self, parameters: NodeParameters) -> None:
+        for tracker in parameters.trackers:
+            self.trackers.setdefault(tracker.name, Tracker(tracker))
+        by_name = {instance.name: instance for instance in parameters.instances}
+        for group in parameters.groups:
+            if group.name not in self.groups:
+                self._add(group, tuple(by_name[name] for name in group.members))
+
+    def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> None:
+        instances = tuple(Instance(member, self.links, self.trackers) for member in members)
+        claim = (Claim if self.parameters.arbitrated else UnarbitratedClaim)(
+            parameters.name, self.session, self.observe
+        )
+        claim.adoptable = dict(self.parameters.resume).get(parameters.name)
+        group = Group(parameters, instances, claim, self.context)
+        for instance in instances:
+            instance.trust_trackers(trusting=claim.adoptable is not None)
+            instance.router.primary_address = self.addresses.get(instance.name)
+            instance.refresh_priority("configuration", 0)
+            self._found[instance.name] = (group, instance)
+        self.groups[group.name] = group
+        self._by_register[claim.register] = group
+
+    def reconfigure(self, parameters: NodeParameters, now: Now) -> Actions:
+        """Take over a new configuration; what did not change is not touched, and a MASTER that stays stays MASTER.
+
+        A group that is gone lets go in order first. One whose virtual router is another one now (VRID, version,
+        interface, members) does the same and comes back new. Node, host and incarnation cannot change.
+        """
+        self.parameters = parameters
+        self.session.parameters = parameters.session
+        self._arriving = {group.name: group for group in parameters.groups}
+        for tracker in parameters.trackers:
+            self.trackers.setdefault(tracker.name, Tracker(tracker)).parameters = tracker
+        by_name = {instance.name: instance for instance in parameters.instances}
+        actions: Actions = ()
+        for group in tuple(self.groups.values()):
+            wanted = self._arriving.get(group.name)
+            if wanted is not None and _same_routers(group, wanted, by_name):
+                for member in group.members:
+                    actions += member.reconfigure(by_name[member.name], now.fast)
+            else:
+                group.leaving = True
+        actions += self._step_all(now)
+        self._add_all(parameters)
+        return actions + self._step_all(now) + self._follow_session(now)
+
+    def _remove(self, group: Group, now: Now) -> Actions:
+        del self.groups[group.name]
+        self._by_register.pop(group.claim.register, None)
+        for member in group.members:
+            self._found.pop(member.name, None)
+        self._hungry.discard(group.name)
+        self._doubting.discard(group.name)
+        if group.name not in self._arriving:
+            return ()
+        self._add_all(self.parameters)
+        return self._step(self.groups[group.name], now)
+
+    def observe(self, node: str) -> SessionObservation:
+        """Return what is known of another node's session; asking begins the watching."""
+        known = self.observations.get(node)
+        if known is None:
+            known = SessionObservation(node, self.session.parameters.lease)
+            self.observations[node] = known
+        return known
+
+    # -- the one entrance
+
+    def handle(self, event: Event, now: Now) -> Actions:
+        """Take in one event and return what to do, in order."""
+        if type(event) is AdvertisementReceived:  # the hot path first
+            return self._advertised(event, now)
+        return self._dispatch(event, now) + self._follow_session(now)
+
+    def next_deadline(self) -> Instant | None:
+        """Return when DeadlineReached is due, on the ``fast`` clock."""
+        if not self.started or self.stopped:
+            return None
+        times = (self._queue[0][0] if self._queue else None, self.session.next_deadline(), self._watch_at)
+        return min((time for time in times if time is not None), default=None)
+
+    def _advertised(self, event: AdvertisementReceived, now: Now) -> Actions:
+        found = self._found.get(event.instance)
+        if found is None or not self.started:
+            return ()
+        group, member = found
+        actions = group.heard(member, event, now)
+        if not actions and event.priority and not group.wanted:
+            return ()  # a BACKUP's timer moved later; the queue finds out by itself
+        return actions + self._settle(group, now) + self._follow_session(now)
+
+    def _dispatch(self, event: Event, now: Now) -> Actions:
+        match event:
+            case DeadlineReached():
+                return self._deadline(now)
+            case Startup():
+                return self._startup(now)
+            case Shutdown():
+                self.context.stopping = True
+                return self._step_all(now)
+            case AdvertisementReceived():
+                return self._advertised(event, now)
+            case AddressesInstalled(instance) | AddressesRemoved(instance) | AddressVanished(instance):
+                return self._addresses_changed(event, instance, now)
+            case LinkChanged(interface, up):
+                return self._link_changed(interface, now, up=up)
+            case PrimaryAddressChanged(instance, address):
+                return self._primary_changed(instance, address, now)
+            case TrackResult(tracker, passed):
+                return self._tracked(tracker, now, passed=passed)
+            case ForeignAnnouncement(instance, address, mac):
+                return self._foreign(instance, f"{mac} announced {address}", now)
+            case PacketDiscarded(instance, source, reason):
+                return (Tell(Noticed(instance, "packet discarded", f"{reason} from {source}")),)
+            case EffectFailed():
+                return self._effect_failed(event, now)
+            case (
+                RegisterRead()
+                | RegisterSwapped()
+                | RegisterConflicted()
+                | RegisterUnavailable()
+                | RegisterChanged()
+            ):
+                return self._register(event, now)
+            case ClockDoubted(evidence):
+                return self._each(lambda group: group.doubt_if_raised(evidence, now), now)
+            case SwitchoverRequested(claim, to):
+                return self._each(
+                    lambda group: group.switch_over(to, now) if group.name == claim else (), now
+                )
+            case PauseRequested() | ResumeRequested():
+                self.context.paused = isinstance(event, PauseRequested)
+                return self._step_all(now)
+            case PeerHeard():
+                return ()
+            case _:
+                assert_never(event)
+
+    # -- time
+
+    def _startup(self, now: Now) -> Actions:
+        self.started = True
+        wait = patience(self.session.parameters.lease) if self.parameters.arbitrated else 0
+        self.context.earliest_claim = now.fast + max(self.parameters.startup_delay, wait)
+        self._watch_at = now.fast if self.parameters.arbitrated else None
+        return self._step_all(now)
+
+    def _deadline(self, now: Now) -> Actions:
+        actions: list[Action] = []
+        queue = self._queue
+        while queue and queue[0][0] <= now.fast:
+            group = heapq.heappop(queue)[2]
+            group.due = None
+            deadline = group.next_deadline(now)
+            if (
+                deadline is None or deadline <= now.fast
+            ):  # else it has moved on, as a BACKUP's does all the time
+                actions += group.tick(now)
+            actions += self._settle(group, now)
+        if self._watch_at is not None and now.fast >= self._watch_at:
+            actions += self._watch(now)
+        return tuple(actions)
+
+    def _settle(self, group: Group, now: Now) -> Actions:
+        """Note what the group needs from now on: its next deadline, a live session, proof after a doubt."""
+        deadline = group.next_deadline(now)
+        if deadline is not None and (group.due is None or deadline < group.due):
+            group.due = max(deadline, now.fast + 1)
+            heapq.heappush(self._queue, (group.due, next(self._ticket), group))
+        (self._hungry.add if group.needs_session else self._hungry.discard)(group.name)
+        (self._doubting.add if group.doubt is not None else self._doubting.discard)(group.name)
+        if group.leaving and group.gone and self.groups.get(group.name) is group:
+            return self._remove(group, now)
+        return ()
+
+    def _step_all(self, now: Now) -> Actions:
+        return self._each(lambda group: group.step(now), now)
+
+    def _each(self, step: Callable[[Group], Actions], now: Now) -> Actions:
+        actions: list[Action] = []
+        for group in tuple(self.groups.values()):
+            actions += step(group)
+            actions += self._settle(group, now)
+        return tuple(actions)
+
+    def _step(self, group: Group, now: Now, before: Actions = ()) -> Actions:
+        return before + group.step(now) + self._settle(group, now)
+
+    # -- the session, and what follows from it
+
+    def _follow_session(self, now: Now) -> Actions:
+        """Renew what is due, and let every group look again when the session's standing changed."""
+        if not self.started:
+            return ()
+        session = self.session
+        session.activate(now, active=bool(self._hungry))
+        actions = session.step(now)
+        standing = (session.live(now), session.suspended, session.incarnation, session.breaks)
+        if standing != self._standing:
+            actions += self._standing_changed(standing, now)
+        if self._doubting and session.confirmed_t0 != self._proof:
+            self._proof = session.confirmed_t0
+            doubting = [self.groups[name] for name in sorted(self._doubting)]
+            for group in doubting:
+                actions += self._step(group, now)
+        if self.context.stopping and not self.stopped:
+            actions += self._stop_if_done(now)
+        return actions
+
+    def _standing_changed(self, standing: Standing, now: Now) -> Actions:
+        before, self._standing = self._standing, standing
+        for group in self.groups.values():
+            if standing[2] != before[2]:
+                group.claim.lose()
+            if standing[3] != before[3] and group.claim.held:
+                group.claim.forget()
+        actions = self._step_all(now)
+        self.session.activate(now, active=bool(self._hungry))
+        return actions + self.session.step(now)
+
+    def _stop_if_done(self, now: Now) -> Actions:
+        if not all(group.gone for group in self.groups.values()):
+            return ()
+        actions: Actions = ()
+        if not self.session.stopping:
+            self.session.stop(now)
+            actions = self.session.step(now)
+        if not self.session.closed:
+            return actions
+        self.stopped = True
+        return (*actions, Tell(Stopped()))
+
+    # -- registers
+
+    def _register(self, event: RegisterEvent, now: Now) -> Actions:
+        name = event.name
+        if name == self.session.name:
+            return self._own_session(event, now)
+        group = self._by_register.get(name)
+        if group is not None:
+            return self._claim_answered(group, event, now)
+        if name.startswith(SESSIONS):
+            return self._other_session(name.removeprefix(SESSIONS), event, now)
+        return ()
+
+    def _own_session(self, event: RegisterEvent, now: Now) -> Actions:
+        match event:
+            case RegisterRead(_, record):
+                return self.session.read(record, now)
+            case RegisterSwapped(_, record):
+                return self.session.swapped(record, now)
+            case RegisterConflicted():
+                return self.session.conflicted(now)
+            case RegisterUnavailable(_, _, error):
+                return self.session.unavailable(error, now)
+            case RegisterChanged(_, record):
+                self.session.hinted(record, now)
+                return ()
+
+    def _claim_answered(self, group: Group, event: RegisterEvent, now: Now) -> Actions:
+        claim = group.claim
+        actions: Actions = ()
+        match event:
+            case RegisterRead(_, record):
+                actions = claim.read(record, now)
+            case RegisterSwapped(_, record):
+                actions = claim.swapped(record, now)
+            case RegisterConflicted():
+                actions = claim.conflicted()
+            case RegisterUnavailable():
+                claim.unavailable(now)
+            case RegisterChanged(_, record):
+                actions = claim.hinted(record, now)
+        self._watch_newcomers(group, now)
+        return self._step(group, now, actions)
+
+    def _watch_newcomers(self, group: Group, now: Now) -> None:
+        """Begin to watch the session of whoever the claim names."""
+        for node in group.named():
+            if node != self.session.parameters.node and not self.observe(node).known:
+                self._watch_at = now.fast
+
+    def _other_session(self, node: str, event: RegisterEvent, now: Now) -> Actions:
+        observation = self.observe(node)
+        match event:
+            case RegisterRead(_, record) | RegisterChanged(_, record):
+                if isinstance(event, RegisterRead):
+                    observation.reading = False
+                return self._seen(observation, record, now)
+            case RegisterSwapped(_, record):
+                self._endings.pop(node, None)
+                told = Tell(ClaimChanged("", "ended", 0, f"the expired session of {node}"))
+                return (told, *self._seen(observation, record, now))
+            case RegisterConflicted():
+                self._endings.pop(node, None)
+                observation.reading = True
+                return (ReadRegister(event.name),)
+            case RegisterUnavailable(_, swap, _):
+                observation.reading = observation.reading and swap
+                ending = self._endings.get(node)
+                if swap and ending is not None:
+                    ending.in_flight = False
+                self._watch_at = min(self._watch_at or now.fast, now.fast) + self._pause()
+                return ()
+
+    def _seen(self, observation: SessionObservation, record: Record | None, now: Now) -> Actions:
+        observation.heard_at = now.fast
+        was_late, was = observation.late, observation.session
+        if not observation.see(record, now.slow):
+            return ()
+        observation.late = False
+        session = observation.session
+        self._watch_at = min(self._watch_at or now.fast, now.fast + self._quiet_for(observation))
+        ordinary = (
+            was is not None and session is not None and not session.ended and was.holder == session.holder
+        )
+        if ordinary and not was_late:
+            return ()
+        return self._step_named(observation.node, now)
+
+    def _step_named(self, node: str, now: Now) -> Actions:
+        return self._each(lambda group: group.step(now) if node in group.named() else (), now)
+
+    # -- watching other nodes' sessions
+
+    def _watch(self, now: Now) -> Actions:
+        """Read sessions that have been quiet for too long, and notice the ones that have expired."""
+        actions: Actions = ()
+        next_look: list[Instant] = []
+        me = self.session.parameters.node
+        named = {node for group in self.groups.values() for node in group.named() if node != me}
+        for node in sorted(named):
+            observation = self.observe(node)
+            actions += self._poll(observation, now)
+            if observation.expired(now.slow) and not observation.late:
+                observation.late = True
+                actions += self._step_named(node, now)
+            ending = self._endings.get(node)
+            if ending is not None and not ending.in_flight:
+                actions += self._step_named(node, now)
+            next_look.append(self._look_again_at(observation, now))
+        self._watch_at = min(next_look, default=None)
+        return actions
+
+    def _poll(self, observation: SessionObservation, now: Now) -> Actions:
+        if observation.reading or (
+            observation.known and now.fast < observation.heard_at + self._quiet_for(observation)
+        ):
+            return ()
+        observation.reading = True
+        observation.heard_at = now.fast  # asked: be patient for as long again
+        return (ReadRegister(SESSIONS + observation.node),)
+
+    def _quiet_for(self, observation: SessionObservation) -> Duration:
+        """Return how long a session may be quiet before it is read: a little over its own rhythm."""
+        own = self.session.parameters.renew
+        return max(own, observation.refresh * 3 // 2)
+
+    def _look_again_at(self, observation: SessionObservation, now: Now) -> Instant:
+        poll = observation.heard_at + self._quiet_for(observation)
+        if observation.late or not observation.known:
+            return max(poll, now.fast + self._pause())
+        expiry = now.fast + max(0, observation.expires_at - now.slow)
+        return max(min(poll, expiry), now.fast + 1)
+
+    def _pause(self) -> Duration:
+        return max(10_000_000, self.session.parameters.renew // 4)
+
+    def _end(self, holder: Holder, now: Now) -> Actions:
+        """End an expired session of another node, by a swap on exactly the record that has not changed for W."""
+        observation = self.observe(holder.node)
+        if not observation.expired(now.slow):
+            return ()
+        known = self._endings.get(holder.node)
+        if known is not None and known.expected == observation.record:
+            if known.in_flight:
+                return ()
+            known.in_flight = True
+            return (SwapRegister(SESSIONS + holder.node, known.value, known.expected),)
+        self._writes += 1
+        me = self.session.parameters.node
+        by = f"{me}.{self.session.incarnation}.end{self._writes}"
+        last = observation.session or SessionRecord(
+            holder, 0, observation.lease, observation.refresh, "unknown"
+        )
+        value = last.ended_by_node(me, by).encode()
+        self._endings[holder.node] = Ending(value, observation.record)
+        return (SwapRegister(SESSIONS + holder.node, value, observation.record),)
+
+    # -- the host
+
+    def _addresses_changed(self, event: AddressEvent, instance: str, now: Now) -> Actions:
+        found = self._found.get(instance)
+        if found is None:
+            return ()
+        group, member = found
+        match event:
+            case AddressesInstalled():
+                actions = group.installed(member, now)
+            case AddressesRemoved():
+                actions = group.removed(member, now)
+            case AddressVanished(_, address):
+                told = Tell(Noticed(instance, "address vanished", f"{address} was removed by somebody else"))
+                actions = (told, *member.vanished())
+        return actions + self._settle(group, now)
+
+    def _link_changed(self, interface: str, now: Now, *, up: bool) -> Actions:
+        if self.links.get(interface) is up:
+            return ()
+        self.links[interface] = up
+        actions = self._tracked(interface_tracker(interface), now, passed=up)
+        concerned = {
+            group.name: group
+            for group, member in self._found.values()
+            if interface in member.parameters.interfaces
+        }
+        if self.started:
+            for group in concerned.values():
+                actions += self._step(group, now)
+        return actions
+
+    def _primary_changed(self, instance: str, address: IPAddress | None, now: Now) -> Actions:
+        self.addresses[instance] = address
+        found = self._found.get(instance)
+        if found is None:
+            return ()
+        group, member = found
+        member.router.primary_address = address
+        return self._step(group, now) if self.started else ()
+
+    def _tracked(self, name: str, now: Now, *, passed: bool) -> Actions:
+        tracker = self.trackers.get(name)
+        if tracker is None or not tracker.result(passed=passed):
+            return ()
+        actions: Actions = (Tell(TrackerChanged(name, up=passed)),)
+        for group, member in tuple(self._found.values()):
+            if any(use.tracker == name for use in member.parameters.uses):
+                actions += member.refresh_priority(name, now.fast)
+                actions += self._step(group, now) if self.started else ()
+        return actions
+
+    def _foreign(self, instance: str, detail: str, now: Now) -> Actions:
+        found = self._found.get(instance)
+        if found is None:
+            return ()
+        group, member = found
+        actions = group.foreign_announcement(member, detail, now)
+        return self._step(group, now, actions) if actions else ()
+
+    def _effect_failed(self, event: EffectFailed, now: Now) -> Actions:
+        told: Actions = (Tell(Noticed(event.instance, f"{event.action} failed", event.error)),)
+        found = self._found.get(event.instance)
+        if found is None or event.action not in ("InstallAddresses", "RemoveAddresses"):
+            return told
+        group, member = found
+        member.address_work_failed(now.fast)
+        return told + self._settle(group, now)

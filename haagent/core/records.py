@@ -1,0 +1,205 @@
+"""The values of the registers: small JSON texts that an operator can read with the store's own tools.
+
+``sessions/<node>`` says that a node lives, ``claims/<name>`` who may be MASTER. Every value carries ``by``, which
+is unique per write, so that "does the register hold exactly what I wrote?" always has one answer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from haagent.core.units import MILLISECOND, Duration
+
+NOBODY = "-"  # reserved for nobody: no candidate may hurry, VRRP's own timers decide
+
+SESSIONS = "sessions/"
+CLAIMS = "claims/"
+
+
+class BadRecord(ValueError):
+    """A register holds something that haagent did not write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One run of one node: the identity that claims are given to."""
+
+    node: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A node's sign of life. ``renew`` is how often it means to write, ``lease`` how long one write is good for."""
+
+    holder: Holder
+    seq: int
+    lease: Duration
+    renew: Duration
+    host: str
+    electors: tuple[str, ...] = ()
+    ended_by: str | None = None
+    by: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_by is not None
+
+    def ended_by_node(self, node: str, by: str) -> SessionRecord:
+        """Return this session ended; the node it belongs to must start a new incarnation."""
+        return replace(self, ended_by=node, by=by)
+
+    def encode(self) -> bytes:
+        """Return the register's value."""
+        return _encode(
+            {
+                "node": self.holder.node,
+                "incarnation": self.holder.incarnation,
+                "seq": self.seq,
+                "lease_ms": self.lease // MILLISECOND,
+                "renew_ms": self.renew // MILLISECOND,
+                "host": self.host,
+                "electors": list(self.electors),
+                "state": f"ended by {self.ended_by}" if self.ended else "live",
+                "ended_by": self.ended_by,
+                "by": self.by,
+            }
+        )
+
+    @staticmethod
+    def decode(value: bytes) -> SessionRecord:
+        """Parse a register's value. Raises BadRecord."""
+        fields = _decode(value)
+        try:
+            return SessionRecord(
+                holder=Holder(_text(fields["node"]), _text(fields["incarnation"])),
+                seq=_count(fields["seq"]),
+                lease=_count(fields["lease_ms"]) * MILLISECOND,
+                renew=_count(fields["renew_ms"]) * MILLISECOND,
+                host=_text(fields["host"]),
+                electors=tuple(_text(elector) for elector in _list(fields["electors"])),
+                ended_by=None if fields["ended_by"] is None else _text(fields["ended_by"]),
+                by=_text(fields["by"]),
+            )
+        except KeyError as missing:
+            raise BadRecord(f"a session record without {missing}") from None
+
+
+class ClaimState(StrEnum):
+    """Whether a claim has a holder. ``VACANT`` was created by somebody who found no record at all."""
+
+    HELD = "held"
+    RELEASED = "released"
+    VACANT = "vacant"
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """A better node asks the holder to hand the claim over."""
+
+    holder: Holder
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """Who may be MASTER. ``epoch`` grows by one with every change of holder and is never reused."""
+
+    state: ClaimState
+    epoch: int
+    holder: Holder | None = None
+    bid: Bid | None = None
+    reserved_for: str | None = None
+    by: str = ""
+
+    def encode(self) -> bytes:
+        """Return the register's value."""
+        return _encode(
+            {
+                "state": self.state.value,
+                "epoch": self.epoch,
+                "holder": _holder_fields(self.holder),
+                "bid": None
+                if self.bid is None
+                else {**_holder_fields(self.bid.holder), "priority": self.bid.priority},
+                "reserved_for": self.reserved_for,
+                "by": self.by,
+            }
+        )
+
+    @staticmethod
+    def decode(value: bytes) -> ClaimRecord:
+        """Parse a register's value. Raises BadRecord."""
+        fields = _decode(value)
+        try:
+            state = ClaimState(_text(fields["state"]))
+            holder = _holder(fields["holder"])
+            bid = fields["bid"]
+            record = ClaimRecord(
+                state=state,
+                epoch=_count(fields["epoch"]),
+                holder=holder,
+                bid=None if bid is None else Bid(_some_holder(bid), _count(_dict(bid)["priority"])),
+                reserved_for=None if fields["reserved_for"] is None else _text(fields["reserved_for"]),
+                by=_text(fields["by"]),
+            )
+        except KeyError as missing:
+            raise BadRecord(f"a claim record without {missing}") from None
+        except BadRecord:
+            raise
+        except ValueError as error:
+            raise BadRecord(str(error)) from None
+        if (record.holder is None) is (record.state is ClaimState.HELD):
+            raise BadRecord("a claim is held if and only if it has a holder")
+        return record
+
+
+def _encode(fields: dict[str, object]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def _decode(value: bytes) -> dict[str, object]:
+    try:
+        fields = json.loads(value)
+    except (ValueError, RecursionError):
+        raise BadRecord("not JSON") from None
+    return _dict(fields)
+
+
+def _holder_fields(holder: Holder | None) -> dict[str, object]:
+    return {} if holder is None else {"node": holder.node, "incarnation": holder.incarnation}
+
+
+def _holder(fields: object) -> Holder | None:
+    return _some_holder(fields) if fields else None
+
+
+def _some_holder(fields: object) -> Holder:
+    known = _dict(fields)
+    return Holder(_text(known["node"]), _text(known["incarnation"]))
+
+
+def _dict(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise BadRecord(f"an object was expected, not {type(value).__name__}")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise BadRecord(f"a list was expected, not {type(value).__name__}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise BadRecord(f"a text was expected, not {type(value).__name__}")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
+        raise BadRecord(f"a whole number was expected, not {value!r:.40}")
+    return value

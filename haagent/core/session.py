@@ -1,0 +1,371 @@
+"""This node's own session: the lease under which all its claims are held.
+
+Theory of operation
+-------------------
+The session is one register, ``sessions/<node>``, that this node rewrites every R. ``deadline`` says until when
+this node may act; it is the only thing the gate in the kernel knows.
+
+* *Counted from the sending.* A write takes effect at some instant between its sending and its answer. Everybody
+  else counts from when they first *saw* it, so this node counts from ``t0``, the time before it was sent:
+  ``deadline = t0 + lease - guard``. Whoever waits, waits longer than whoever acts.
+* *Late success does not count.* An answer that arrives after the deadline extends nothing. Once the deadline has
+  passed, only a write that was *sent* after it can start a new term.
+* *Unknown is not failure.* A write without an answer is sent again, unchanged, until its fate is known, and keeps
+  its first ``t0``. Nothing changes before the deadline.
+* *Definite trouble acts at once.* When the register turns out to hold somebody else's writing, every gate closes
+  first (``suspended``) and questions are asked afterwards.
+* *An unbroken chain is proof.* Each write swaps exactly the record of the one before it. If it succeeds, nobody
+  ended this session meanwhile, so nobody could take its claims.
+
+A session that was ended, or whose record is gone, is never revived: this node starts a new incarnation, and what
+the old one held is for others to take.
+
+This module decides nothing about claims, and it does not touch the gate: it returns actions and the node acts
+on ``live``, ``suspended`` and ``incarnation``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from haagent.core.actions import Action, Actions, ExtendGate, ReadRegister, SwapRegister, Tell
+from haagent.core.observation import patience
+from haagent.core.records import SESSIONS, BadRecord, Holder, SessionRecord
+from haagent.core.register import Record
+from haagent.core.reports import SessionChanged
+from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, to_seconds
+
+PRESENCE: Duration = 10 * SECOND  # how often a node that wants nothing shows that it is there
+FIRST_RETRY: Duration = 5 * MILLISECOND
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParameters:
+    """Who this node is and how it keeps time.
+
+    ``host`` identifies the running kernel and network namespace: a session of this node's name on the same host
+    was another process of the same kernel, whose gates this agent has already closed. ``lease``, ``renew`` and
+    ``guard`` are L, R and g of docs/safety.
+    """
+
+    node: str
+    incarnation: str
+    host: str
+    lease: Duration
+    renew: Duration
+    guard: Duration
+    electors: tuple[str, ...] = ()
+    resumed: bool = False
+
+
+@dataclass(slots=True)
+class PendingWrite:
+    """A write whose fate is not known yet. ``t0`` is the time before it was first sent."""
+
+    record: SessionRecord
+    expected: Record | None
+    t0: Instant
+    retry_at: Instant
+    in_flight: bool = True
+    unanswered: bool = False
+
+    @property
+    def value(self) -> bytes:
+        return self.record.encode()
+
+
+class Session:
+    """The session machine. Every method is total: an answer nobody waits for changes nothing."""
+
+    def __init__(self, parameters: SessionParameters) -> None:
+        self.parameters = parameters
+        self.name = SESSIONS + parameters.node
+        self.incarnation = parameters.incarnation
+        self.generation = 0
+        self.seq = 0
+        self.deadline: Instant = 0
+        self.confirmed_t0: Instant = 0  # the latest t0 that counted: "valid as of then"
+        self.renewed_by = ""
+        self.suspended = False
+        self.active = False
+        self.stopping = False
+        self.closed = False
+        self.error = ""
+        self._term_from: Instant = 0  # only writes sent at or after this can start a term
+        self._established = False
+        self._known = False
+        self._reading = False
+        self.breaks = 0  # how often the chain of our writes was found broken; claims must then be read again
+        self._prove_after: Instant = 0
+        self._seen: Record | None = None
+        self._seen_since: Instant | None = None
+        self._pending: PendingWrite | None = None
+        self._renew_at: Instant = 0
+        self._lapsed = True
+
+    # -- what others ask
+
+    @property
+    def last_seen(self) -> Record | None:
+        """Return what our register held when last known."""
+        return self._seen
+
+    @property
+    def holder(self) -> Holder:
+        """Return the identity this node claims under at present."""
+        return Holder(self.parameters.node, self.incarnation)
+
+    def live(self, now: Now) -> bool:
+        """Tell whether this node may act on its claims at ``now``."""
+        return self._established and not self.suspended and now.fast < self.deadline
+
+    def valid_as_of(self, instant: Instant) -> bool:
+        """Tell whether a renewal sent at or after ``instant`` has counted."""
+        return self.confirmed_t0 >= instant
+
+    def next_deadline(self) -> Instant | None:
+        """Return when ``step`` wants to be called next, on the ``fast`` clock."""
+        times = []
+        if not self._lapsed:
+            times.append(self.deadline)
+        if self._pending is not None:
+            if not self._pending.in_flight and not self._reading:
+                times.append(self._pending.retry_at)
+        elif not self._reading and not self.closed:
+            times.append(self._renew_at)
+        return min(times, default=None)
+
+    # -- what others ask for
+
+    def activate(self, now: Now, *, active: bool) -> None:
+        """Renew at R (a claim is held or wanted), or only show presence."""
+        if active and not self.active:
+            self._renew_at = min(self._renew_at, now.fast) if self._established else self._renew_at
+        self.active = active
+
+    def revalidate(self, now: Now) -> None:
+        """Renew as soon as possible: somebody needs proof newer than ``now``."""
+        self._prove_after = now.fast
+        if self._known:
+            self._renew_at = min(self._renew_at, now.fast)
+
+    def suspect(self, now: Now) -> None:
+        """Take note that the register may not be ours any more: stop acting until a write has proved it is."""
+        self.suspended = True
+        self.revalidate(now)
+
+    def stop(self, now: Now) -> None:
+        """End this session as the last thing a clean shutdown does, so that nobody waits for it."""
+        self.stopping = True
+        self.active = False
+        if not self._established and self._pending is None:
+            self.closed = True
+        self.revalidate(now)
+
+    def extend(self, t0: Instant, lease: Duration, now: Now, by: str) -> Actions:
+        """Count a renewal of ``lease`` that was asked for at ``t0``, granted by the arbiter or by the electors."""
+        if not self._counts(t0, now):
+            return ()
+        until = t0 + lease - self.parameters.guard
+        if until <= now.fast:
+            return ()
+        self.confirmed_t0 = max(self.confirmed_t0, t0)
+        self.renewed_by = by
+        was_lapsed, self._lapsed = self._lapsed, False
+        if until <= self.deadline:
+            return ()
+        self.deadline = until
+        extended: tuple[Action, ...] = (ExtendGate(until),)
+        if was_lapsed and self.active:
+            extended += (Tell(SessionChanged("live", f"renewed by {by}")),)
+        return extended
+
+    # -- what happens
+
+    def step(self, now: Now) -> Actions:
+        """Do what is due: lapse, send again, find out, or renew."""
+        actions = self._lapse_if_due(now)
+        if self.closed or self._reading:
+            return actions
+        if self._pending is not None:
+            return actions + self._send_again_if_due(self._pending, now)
+        if now.fast < self._renew_at:
+            return actions
+        if not self._known:
+            self._reading = True
+            return (*actions, ReadRegister(self.name))
+        if not self._established and not self._may_replace(now):
+            return actions
+        return actions + self._write(now)
+
+    def read(self, record: Record | None, now: Now) -> Actions:
+        """Take in the answer to our own read."""
+        if not self._reading:
+            return ()
+        self._reading = False
+        pending = self._pending
+        if pending is not None and record is not None and record.value == pending.value:
+            return self.swapped(record, now)  # the store called it a conflict, but the writing is ours
+        self._pending = None
+        if self._seen_since is None or record != self._seen:
+            self._seen_since = now.slow
+        self._known, self._seen = True, record
+        self._renew_at = now.fast
+        return self._recognise(record, now)
+
+    def swapped(self, record: Record, now: Now) -> Actions:
+        """Take in a definite success."""
+        pending = self._pending
+        if pending is None or record.value != pending.value:
+            return ()
+        self._pending, self._seen, self._known = None, record, True
+        self.error = ""
+        if pending.record.ended:
+            self.closed, self._established = True, False
+            return ()
+        self._established = True
+        if pending.t0 < self._prove_after or self.stopping:
+            self._renew_at = now.fast  # too old to prove what somebody wants to know
+        else:
+            self._renew_at = pending.t0 + (self.parameters.renew if self.active else PRESENCE)
+            self.suspended = False
+        return self.extend(pending.t0, pending.record.lease, now, "arbiter")
+
+    def conflicted(self, now: Now) -> Actions:
+        """Take in a definite conflict: close everything now, then find out."""
+        pending = self._pending
+        if pending is None or self._reading:
+            return ()
+        pending.in_flight = False
+        if not pending.unanswered:
+            self.suspect(now)
+        self._reading = True
+        return (ReadRegister(self.name),)
+
+    def unavailable(self, error: str, now: Now) -> Actions:
+        """Take in that a read or write of ours got no answer."""
+        told: Actions = ()
+        if not self.error:
+            told = (Tell(SessionChanged("unavailable", error)),)
+        self.error = error
+        again = now.fast + self._pause()
+        if (
+            self._pending is not None
+        ):  # also when it was the read after a conflict: the swap asks the same question
+            self._pending.in_flight = False
+            self._pending.unanswered = self._pending.unanswered or not self._reading
+            self._pending.retry_at = again
+        else:
+            self._renew_at = again
+        self._reading = False
+        return told
+
+    def hinted(self, record: Record | None, now: Now) -> None:
+        """Take in a hint about our own register: if it does not look like ours, prove it."""
+        if not self._established or self.suspended or record == self._seen:
+            return
+        session = _parse(record)
+        if session is None or session.ended or session.holder != self.holder:
+            self.suspect(now)
+
+    # -- inside
+
+    def _pause(self) -> Duration:
+        return max(FIRST_RETRY, self.parameters.renew // 8)
+
+    def _counts(self, t0: Instant, now: Now) -> bool:
+        if not self._established or t0 < self._term_from:
+            return False
+        return self._lapsed or now.fast < self.deadline
+
+    def _lapse_if_due(self, now: Now) -> Actions:
+        if self._lapsed or now.fast < self.deadline:
+            return ()
+        self._lapsed = True
+        self._term_from = now.fast
+        if not self.active:
+            return ()
+        late = to_seconds(self.parameters.lease)
+        return (
+            Tell(SessionChanged("lapsed", f"no renewal counted for {late:g} s: {self.error or 'no answer'}")),
+        )
+
+    def _send_again_if_due(self, pending: PendingWrite, now: Now) -> Actions:
+        if pending.in_flight or now.fast < pending.retry_at:
+            return ()
+        pending.in_flight = True
+        return (SwapRegister(self.name, pending.value, pending.expected),)
+
+    def _write(self, now: Now) -> Actions:
+        self.seq += 1
+        p = self.parameters
+        record = SessionRecord(
+            holder=self.holder,
+            seq=self.seq,
+            lease=p.lease,
+            renew=p.renew if self.active else PRESENCE,
+            host=p.host,
+            electors=p.electors,
+            ended_by=p.node if self.stopping else None,
+            by=f"{self.incarnation}.{self.seq}",
+        )
+        self._pending = PendingWrite(record, self._seen, t0=now.fast, retry_at=now.fast)
+        return (SwapRegister(self.name, record.encode(), self._seen),)
+
+    def _may_replace(self, now: Now) -> bool:
+        """Tell whether what the register holds may make way for this incarnation."""
+        session = _parse(self._seen)
+        if self._seen is None:
+            return True
+        if session is not None:
+            mine = session.holder.node == self.parameters.node
+            if session.ended or session.holder == self.holder:
+                return True
+            if mine and session.host == self.parameters.host:
+                return True  # the same kernel: its gates are closed or ours by now
+        lease = session.lease if session is not None else self.parameters.lease
+        remaining = (self._seen_since or 0) + patience(lease) - now.slow
+        if remaining <= 0:
+            return True
+        self._known = False  # look again: a twin would renew
+        self._renew_at = now.fast + min(remaining, self.parameters.renew)
+        return False
+
+    def _recognise(self, record: Record | None, now: Now) -> Actions:
+        """Decide, from a fresh look at the register, whether this incarnation goes on."""
+        session = _parse(record)
+        mine = session is not None and not session.ended and session.holder == self.holder
+        if mine and session is not None:
+            # Ours, but not the write we expected: a resumed run of this incarnation, or a store that lost data.
+            self.seq = max(self.seq, session.seq)
+            self.breaks += 1
+            self._established = self._established or self.parameters.resumed
+            return ()
+        if not self._established:
+            return self._warn_of_twin(session)
+        return self._lose(now, "its record is gone" if record is None else "its record was ended or replaced")
+
+    def _warn_of_twin(self, session: SessionRecord | None) -> Actions:
+        p = self.parameters
+        if session is None or session.ended or session.holder.node != p.node or session.host == p.host:
+            return ()
+        detail = f"another agent named {p.node} was seen on host {session.host}; waiting until it is certainly gone"
+        return (Tell(SessionChanged("occupied", detail)),)
+
+    def _lose(self, now: Now, why: str) -> Actions:
+        self._established = self.suspended = False
+        self._lapsed = True
+        self.deadline = 0
+        self._term_from = now.fast
+        self.generation += 1
+        self.incarnation = f"{self.parameters.incarnation}.{self.generation}"
+        return (ExtendGate(0), Tell(SessionChanged("lost", why)))
+
+
+def _parse(record: Record | None) -> SessionRecord | None:
+    if record is None:
+        return None
+    try:
+        return SessionRecord.decode(record.value)
+    except BadRecord:
+        return None

@@ -1,0 +1,81 @@
+"""From single results to faults and an effective priority: rise and fall, weights, and their sum.
+
+The rules are keepalived's (rise and fall count consecutive results, the very first result decides alone, a
+positive weight is added while up, a negative one taken off while down, 0 means FAULT while down, the sum is
+clamped to 1..254, an owner never changes), with one difference: a tracker that cannot be looked at has failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OWNER = 255
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerParameters:
+    """A tracked thing: how many results in a row change its mind; whether it counts as failed before the first."""
+
+    name: str
+    rise: int = 1
+    fall: int = 1
+    init_fail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrackUse:
+    """How one instance uses a tracker. ``weight`` 0: FAULT while down; ``reverse`` swaps up and down."""
+
+    tracker: str
+    weight: int = 0
+    reverse: bool = False
+
+
+class Tracker:
+    """Counts results. ``up`` is None until the first one (or False at once with ``init_fail``)."""
+
+    def __init__(self, parameters: TrackerParameters) -> None:
+        self.parameters = parameters
+        self.up: bool | None = False if parameters.init_fail else None
+        self._streak = 0
+
+    def result(self, *, passed: bool) -> bool:
+        """Count one result; return whether the tracker changed its mind."""
+        if self.up is None:
+            self.up = passed
+            return True
+        if passed == self.up:
+            self._streak = 0
+            return False
+        self._streak += 1
+        needed = self.parameters.rise if passed else self.parameters.fall
+        if self._streak < needed:
+            return False
+        self.up, self._streak = passed, 0
+        return True
+
+
+def effective_priority(base: int, uses: tuple[TrackUse, ...], trackers: dict[str, Tracker]) -> int:
+    """Return the base priority with every weight applied."""
+    if base == OWNER:
+        return OWNER
+    total = base + sum(_adjustment(use, trackers[use.tracker].up) for use in uses if use.weight)
+    return max(1, min(OWNER - 1, total))
+
+
+def faults(uses: tuple[TrackUse, ...], trackers: dict[str, Tracker]) -> tuple[str, ...]:
+    """Return the unweighted trackers that are down, or that nobody has looked at yet."""
+    return tuple(use.tracker for use in uses if use.weight == 0 and _down(use, trackers[use.tracker].up))
+
+
+def _down(use: TrackUse, up: bool | None) -> bool:
+    return up is None or up is use.reverse
+
+
+def _adjustment(use: TrackUse, up: bool | None) -> int:
+    if up is None:
+        return 0  # nothing is added or taken off before the first result
+    good = up is not use.reverse
+    if use.weight > 0:
+        return use.weight if good else 0
+    return 0 if good else use.weight

@@ -1,0 +1,230 @@
+"""Notify scripts: a reader of reports that runs the configured commands, in order, one at a time per subject.
+
+A subject is an instance or a sync group. Promises:
+
+* Per subject, commands run strictly in the order of the reports and never two at once: first the specific one
+  (``notify_master`` and so on, no further arguments), then ``notify`` with ``INSTANCE|GROUP name STATE priority``.
+* Nothing waits for a command: ``read`` returns at once, and one subject never delays another. A command that outlives
+  the timeout (60 s) is ended with its process group, and the next one starts.
+* Every state that queued up behind a slow command is still delivered. Beyond 64 waiting, the oldest waiting one is
+  dropped and that is told; the newest state is never lost. ``notify_master_rx_lower_pri`` waits at most once.
+* Commands are subject to the same users and the same path security as track scripts, and never outlive us.
+
+A group has no reports of its own: it is in a state when all its members are. May not change anything: a command that
+cannot run or fails is told, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from haagent.config.model import Command, Configuration, Notify
+from haagent.core.reports import LowerPriorityHeard, Noticed, Report, State, StateChanged
+from haagent.core.units import SECOND, Duration, to_seconds
+from haagent.effects.commands import prepare
+from haagent.effects.processes import CommandError, describe, in_thread
+
+TIMEOUT: Duration = 60 * SECOND
+STOP_PATIENCE: Duration = 5 * SECOND
+MOST_WAITING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One thing to tell the scripts of one subject. ``kind`` is INSTANCE or GROUP, ``state`` keepalived's word."""
+
+    kind: str
+    name: str
+    state: str
+    previous: str
+    priority: int
+    epoch: int
+    reason: str
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return what the generic ``notify`` command gets after its own arguments."""
+        return (self.kind, self.name, self.state, str(self.priority))
+
+    def environment(self, node: str) -> dict[str, str]:
+        """Return the variables every command gets; HAAGENT_EPOCH is the fencing token."""
+        return {
+            "HAAGENT_NODE": node,
+            "HAAGENT_INSTANCE": self.name,
+            "HAAGENT_STATE": self.state,
+            "HAAGENT_PREVIOUS_STATE": self.previous,
+            "HAAGENT_PRIORITY": str(self.priority),
+            "HAAGENT_EPOCH": str(self.epoch),
+            "HAAGENT_REASON": self.reason.replace("\0", " "),
+        }
+
+    def commands(self, notify: Notify) -> tuple[tuple[Command, tuple[str, ...]], ...]:
+        """Return the commands to run, in order, each with its extra arguments."""
+        specific = {
+            State.MASTER: notify.master,
+            State.BACKUP: notify.backup,
+            State.FAULT: notify.fault,
+            State.STOP: notify.stop,
+            DELETED: notify.deleted,
+            LOWER_PRIORITY: notify.master_rx_lower_pri,
+        }.get(self.state)
+        generic = None if self.state == LOWER_PRIORITY else notify.generic
+        return (
+            *(((specific, ()),) if specific else ()),
+            *(((generic, self.arguments()),) if generic else ()),
+        )
+
+
+DELETED = "DELETED"
+LOWER_PRIORITY = "MASTER_RX_LOWER_PRI"
+
+
+class Notifier:
+    """The notify scripts of one node. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        node: str,
+        tell: Callable[[Report], None],
+        timeout: Duration = TIMEOUT,
+    ) -> None:
+        self._configuration, self._node, self._tell, self._timeout = configuration, node, tell, timeout
+        self._subjects: dict[tuple[str, str], _Subject] = {}
+        self._last: dict[str, StateChanged] = {}
+        self._groups: dict[str, State] = {}
+
+    def read(self, report: Report) -> None:
+        """Queue what ``report`` means for scripts; returns at once."""
+        match report:
+            case StateChanged(new=State.INIT):
+                self._last[report.instance] = report
+            case StateChanged():
+                self._last[report.instance] = report
+                self._queue(_of_instance(report))
+                self._read_groups(report)
+            case LowerPriorityHeard():
+                self._queue(self._of_lower_priority(report))
+
+    def _of_lower_priority(self, report: LowerPriorityHeard) -> Notification:
+        last, reason = self._last.get(report.instance), f"priority {report.priority} from {report.source}"
+        priority, epoch = (last.priority, last.epoch) if last else (0, 0)
+        return Notification(
+            "INSTANCE", report.instance, LOWER_PRIORITY, State.MASTER, priority, epoch, reason
+        )
+
+    def _read_groups(self, report: StateChanged) -> None:
+        for group in self._configuration.groups:
+            members = [self._last[name] for name in group.members if name in self._last]
+            agreed = len(members) == len(group.members) and all(last.new == report.new for last in members)
+            previous = self._groups.get(group.name, State.INIT)
+            if report.instance not in group.members or not agreed or previous == report.new:
+                continue
+            self._groups[group.name] = report.new
+            epoch = max(last.epoch for last in members)
+            self._queue(Notification("GROUP", group.name, report.new, previous, 0, epoch, report.reason))
+
+    def _queue(self, notification: Notification) -> None:
+        notify = self._notify_of(notification.kind, notification.name)
+        if notify is None or not notification.commands(notify):
+            return
+        key = (notification.kind, notification.name)
+        if key not in self._subjects:
+            self._subjects[key] = _Subject(self._run, self._tell)
+        self._subjects[key].put(notification, notification.commands(notify))
+
+    def _notify_of(self, kind: str, name: str) -> Notify | None:
+        owners = self._configuration.instances if kind == "INSTANCE" else self._configuration.groups
+        return next((owner.notify for owner in owners if owner.name == name), None)
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Use another configuration from now on; instances it no longer has are notified as DELETED."""
+        kept = {instance.name for instance in configuration.instances}
+        for instance in self._configuration.instances:
+            last = self._last.pop(instance.name, None) if instance.name not in kept else None
+            if last is not None:
+                gone = StateChanged(
+                    last.instance, last.new, State.STOP, last.priority, last.epoch, "configuration"
+                )
+                self._queue(_of_instance(gone, DELETED))
+        self._configuration = configuration
+
+    async def aclose(self, patience: Duration = STOP_PATIENCE) -> None:
+        """Let queued commands finish for at most ``patience``, then end what is left. Idempotent."""
+        tasks = [subject.task for subject in self._subjects.values() if subject.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=to_seconds(patience))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, notification: Notification, command: Command, extra: tuple[str, ...]) -> None:
+        """Run one command to its end; whatever goes wrong is told and otherwise ignored."""
+        try:
+            problem = await self._result(notification, command, extra)
+        except TimeoutError:
+            problem = "its path or its user could not be looked up in time: a file or name server hangs"
+        except Exception as error:
+            problem = str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
+        if problem:
+            detail = f"{' '.join((*command.argv, *extra))}: {problem}"
+            self._tell(Noticed(notification.name, f"notify {notification.state} failed", detail))
+
+    async def _result(self, notification: Notification, command: Command, extra: tuple[str, ...]) -> str:
+        work = functools.partial(prepare, command, self._configuration.globals, extra)
+        async with asyncio.timeout(to_seconds(self._timeout)):
+            launch = await in_thread(work)
+        child, over = launch.start(notification.environment(self._node)), False
+        try:
+            over = await child.exited(self._timeout)
+        finally:
+            try:
+                if not over:
+                    await child.end()
+            finally:
+                status = child.reap()
+        return describe(status) if over else f"ended after {to_seconds(self._timeout):g} s"
+
+
+def _of_instance(report: StateChanged, state: str | None = None) -> Notification:
+    word = report.new.value if state is None else state
+    return Notification(
+        "INSTANCE", report.instance, word, report.old, report.priority, report.epoch, report.reason
+    )
+
+
+_Jobs = tuple[tuple[Command, tuple[str, ...]], ...]
+_Run = Callable[[Notification, Command, tuple[str, ...]], Awaitable[None]]
+
+
+class _Subject:
+    """The queue of one instance or group, and the one task that empties it."""
+
+    def __init__(self, run: _Run, tell: Callable[[Report], None]) -> None:
+        self._run, self._tell = run, tell
+        self._waiting: deque[tuple[Notification, _Jobs]] = deque()
+        self.task: asyncio.Task[None] | None = None
+
+    def put(self, notification: Notification, jobs: _Jobs) -> None:
+        """Queue one notification."""
+        if notification.state == LOWER_PRIORITY:
+            self._forget_waiting(LOWER_PRIORITY)
+        if len(self._waiting) >= MOST_WAITING:
+            dropped, _ = self._waiting.popleft()
+            detail = f"more than {MOST_WAITING} notifications wait; dropped {dropped.state}"
+            self._tell(Noticed(notification.name, "notify queue is full", detail))
+        self._waiting.append((notification, jobs))
+        if self.task is None or self.task.done():
+            self.task = asyncio.create_task(self._empty(), name=f"notify {notification.name}")
+
+    def _forget_waiting(self, state: str) -> None:
+        self._waiting = deque(entry for entry in self._waiting if entry[0].state != state)
+
+    async def _empty(self) -> None:
+        while self._waiting:
+            notification, jobs = self._waiting.popleft()
+            for command, extra in jobs:
+                await self._run(notification, command, extra)

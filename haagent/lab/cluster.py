@@ -1,0 +1,168 @@
+"""A whole cluster: network, services, arbiter, daemons, observers, in the order they need each other.
+
+Promises that leaving the context ends every process it started and removes every namespace, also when building
+it failed half way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from haagent.core.units import Duration
+from haagent.lab.arbiter import EtcdArbiter
+from haagent.lab.daemons import (
+    ClusterSpec,
+    DaemonKind,
+    Haagent,
+    Keepalived,
+    daemon,
+    etcd_block,
+    keepalived_conf,
+)
+from haagent.lab.faults import ArbiterServers
+from haagent.lab.namespaces import LabError
+from haagent.lab.observations import FaultSpan, Record
+from haagent.lab.observers import Observer, Pace, observe
+from haagent.lab.services import NodeService
+from haagent.lab.topology import Node, Topology, build
+
+StartArbiter = Callable[[Topology], ArbiterServers]
+
+
+def _nothing(_node: Node, _topology: Topology) -> str:
+    """Add nothing to a haagent's second file."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """What to build. ``kinds`` names the daemon of each node; ``arbiter`` starts one when given.
+
+    ``addition`` is put in front of each haagent's second file, by node (peers, gate, a lease).
+    """
+
+    kinds: tuple[DaemonKind, ...] = ("keepalived", "keepalived")
+    spec: ClusterSpec = field(default_factory=ClusterSpec)
+    arbiters: int = 0
+    arbiter: StartArbiter | None = None
+    addition: Callable[[Node, Topology], str] = _nothing
+    services: bool = True
+    pace: Pace | None = None
+
+
+class Cluster:
+    """A running cluster. Use as a context manager."""
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self.options, self.spec = options, options.spec
+        self._stack = ExitStack()
+        try:
+            self._build()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _build(self) -> None:
+        options = self.options
+        self.topology = self._stack.enter_context(build(len(options.kinds), options.arbiters))
+        self.servers = options.arbiter(self.topology) if options.arbiter else None
+        if self.servers is not None:
+            self._stack.callback(self.servers.stop)
+        self.services = {node.name: self._service(node) for node in self.topology.nodes if options.services}
+        self.observer: Observer = observe(self.topology, self.spec.vips, options.pace)
+        self._stack.callback(self.observer.stop)
+        self.daemons = {
+            node.name: self._daemon(kind, node)
+            for kind, node in zip(options.kinds, self.topology.nodes, strict=True)
+        }
+        for one in self.daemons.values():
+            self._stack.callback(one.stop)
+            one.start()
+
+    def _service(self, node: Node) -> NodeService:
+        service = NodeService(node, self.spec.vips, self.topology.workdir / node.name)
+        self._stack.callback(service.stop)
+        service.start()
+        return service
+
+    def _daemon(self, kind: DaemonKind, node: Node) -> Keepalived | Haagent:
+        arbiter = etcd_block(self.servers.endpoints) if self.servers is not None else ""
+        return daemon(
+            kind,
+            node,
+            self.topology.workdir / node.name,
+            keepalived_conf(self.spec, node.name),
+            arbiter + self.options.addition(node, self.topology),
+        )
+
+    @property
+    def record(self) -> Record:
+        """Everything seen so far; finished by ``close``."""
+        return self.observer.record
+
+    def owner(self) -> str | None:
+        """Return the node that alone answers now, as the observer sees it."""
+        owners = self.observer.owners()
+        return next(iter(owners)) if len(owners) == 1 else None
+
+    def wait_for_owner(self, steady: Duration, patience: Duration, among: Sequence[str] = ()) -> str:
+        """Wait until one node (of ``among``, if given) alone has answered for ``steady``; return its name."""
+        until = time.monotonic_ns() + patience
+        candidate, since = None, 0
+        while (now := time.monotonic_ns()) < until:
+            owner = self.owner()
+            if owner is None or owner != candidate or (among and owner not in among):
+                candidate, since = owner, now
+            elif now - since >= steady:
+                return owner
+            time.sleep(0.01)
+        raise LabError(
+            f"no single owner for {steady / 1e9:g} s within {patience / 1e9:g} s; "
+            f"answering at the end: {', '.join(sorted(self.observer.owners())) or 'nobody'}\n{self.logs()}"
+        )
+
+    def logs(self, lines: int = 12) -> str:
+        """Return the ends of the daemons' logs."""
+        return "\n".join(
+            f"--- {one.kind} on {name}\n{one.process.tail(lines)}"
+            for name, one in self.daemons.items()
+            if one.process is not None
+        )
+
+    def add_fault(self, span: FaultSpan) -> None:
+        """Put a finished fault on the record."""
+        self.record.faults.append(span)
+
+    def finish(self) -> Record:
+        """End observing, before anything is taken down; return the finished record."""
+        return self.observer.stop()
+
+    def leave(self) -> None:
+        """Let nodes, daemons and services go on after this program has ended; ``topology.remove`` ends them."""
+        self.observer.stop()
+        self._stack.pop_all()
+
+    def close(self) -> None:
+        """Remove everything. Safe to call twice."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def standard(kind: DaemonKind, nodes: int, spec: ClusterSpec) -> ClusterOptions:
+    """Return the usual cluster: ``kind`` on every node; for haagent a three-member etcd as its arbiter."""
+    kinds = (kind,) * nodes
+    if kind == "keepalived":
+        return ClusterOptions(kinds=kinds, spec=spec)
+    return ClusterOptions(kinds=kinds, spec=spec, arbiters=3, arbiter=EtcdArbiter)

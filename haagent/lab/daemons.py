@@ -1,0 +1,196 @@
+"""The daemons under test: how each is configured and started on a node.
+
+Both get the same keepalived.conf, written by ``keepalived_conf``; haagent gets a second file with what keepalived
+has no word for. Nothing here looks into a daemon to judge it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Literal, Protocol
+
+from haagent.core.units import SECOND, Duration, to_seconds
+from haagent.lab.namespaces import LabError
+from haagent.lab.processes import NodeProcess
+from haagent.lab.topology import VIP4, VIP6, Node
+
+DaemonKind = Literal["haagent", "keepalived"]
+DAEMONS: tuple[DaemonKind, ...] = ("haagent", "keepalived")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """What all nodes agree on. The first node has priority 150, each further one 10 less."""
+
+    vip4: IPv4Address = VIP4
+    vip6: IPv6Address | None = VIP6
+    advert: Duration = SECOND
+    version: Literal[2, 3] = 3
+    vrid: int = 51
+    preempt: bool = True
+    extra: str = ""  # further lines inside vrrp_instance
+
+    @property
+    def vips(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Return the addresses to be kept on one node."""
+        return (self.vip4,) if self.vip6 is None else (self.vip4, self.vip6)
+
+    def priority(self, node: str) -> int:
+        """Return the priority of ``nodeN``."""
+        return 160 - 10 * int(node.removeprefix("node"))
+
+
+def keepalived_conf(spec: ClusterSpec, node: str) -> str:
+    """Return the configuration one node reads, in keepalived's language."""
+    lines = [
+        "global_defs {",
+        f"    router_id {node}",
+        "    script_user root",
+        "    enable_script_security",
+        f"    vrrp_version {spec.version}",
+        "}",
+        "",
+        "vrrp_instance VI_1 {",
+        "    state BACKUP",
+        "    interface lan",
+        f"    virtual_router_id {spec.vrid}",
+        f"    priority {spec.priority(node)}",
+        f"    advert_int {to_seconds(spec.advert):g}",
+        *([] if spec.preempt else ["    nopreempt"]),
+        *([f"    {spec.extra}"] if spec.extra else []),
+        "    virtual_ipaddress {",
+        f"        {spec.vip4}/32 dev lan",
+        "    }",
+    ]
+    if spec.vip6 is not None:
+        lines += ["    virtual_ipaddress_excluded {", f"        {spec.vip6}/128 dev lan", "    }"]
+    return "\n".join([*lines, "}", ""])
+
+
+class Daemon(Protocol):
+    """One daemon on one node. ``name`` is the node's; ``process`` is None before the first start."""
+
+    name: str
+    kind: DaemonKind
+
+    @property
+    def process(self) -> NodeProcess | None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class _OnNode:
+    """What both have in common: files in a directory of their own, one process at a time."""
+
+    kind: DaemonKind
+
+    def __init__(self, node: Node, directory: Path) -> None:
+        self.node, self.name, self.directory = node, node.name, directory
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._process: NodeProcess | None = None
+
+    @property
+    def process(self) -> NodeProcess | None:
+        """The running program, or the last one."""
+        return self._process
+
+    @property
+    def log(self) -> Path:
+        """Everything it wrote, over all its starts."""
+        return self.directory / f"{self.kind}.log"
+
+    def argv(self) -> tuple[str, ...]:
+        """Return the command line."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it, unless it runs. Returns without waiting for it to be ready."""
+        if self._process is None or not self._process.alive:
+            self._process = NodeProcess(self.node.namespace, self.argv(), self.log)
+
+    def stop(self) -> None:
+        """Stop it gracefully; killed when it does not end within 5 s."""
+        if self._process is not None:
+            self._process.stop()
+
+
+class Keepalived(_OnNode):
+    """Debian's keepalived, in the foreground, VRRP only."""
+
+    kind: DaemonKind = "keepalived"
+
+    def __init__(self, node: Node, directory: Path, configuration: str) -> None:
+        if shutil.which("keepalived") is None:
+            raise LabError("keepalived is not installed; on Debian: apt install keepalived")
+        super().__init__(node, directory)
+        self._conf = directory / "keepalived.conf"
+        self._conf.write_text(configuration)
+
+    def argv(self) -> tuple[str, ...]:
+        files = (f"--pid={self.directory}/parent.pid", f"--vrrp_pid={self.directory}/vrrp.pid")
+        return (
+            "keepalived", "--vrrp", "--dont-fork", "--log-console", f"--use-file={self._conf}", *files,
+        )  # fmt: skip
+
+
+class Haagent(_OnNode):
+    """haagent, in the foreground, from the interpreter that runs the lab."""
+
+    kind: DaemonKind = "haagent"
+
+    def __init__(self, node: Node, directory: Path, configuration: str, addition: str) -> None:
+        super().__init__(node, directory)
+        self.socket = directory / "control.sock"
+        self._files = (directory / "keepalived.conf", directory / "haagent.conf")
+        self._files[0].write_text(configuration)
+        self._files[1].write_text(addition + haagent_block(node.name, self.socket))
+
+    def argv(self) -> tuple[str, ...]:
+        files = [word for file in self._files for word in ("-f", str(file))]
+        return (sys.executable, "-m", "haagent", "run", *files)
+
+    def status(self) -> object:
+        """Return what ``haagent status --json`` says, for display; verdicts never use it."""
+        argv = (
+            "ip",
+            "netns",
+            "exec",
+            self.node.namespace,
+            sys.executable,
+            "-m",
+            "haagent",
+            "status",
+            "--json",
+        )
+        done = subprocess.run(
+            [*argv, "--socket", str(self.socket)], capture_output=True, text=True, timeout=10, check=False
+        )
+        if done.returncode:
+            raise LabError(f"haagent status on {self.name}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+
+def haagent_block(node: str, socket: Path) -> str:
+    """Return the ``haagent`` block of one node."""
+    return f"haagent {{\n    node {node}\n    control_socket {socket}\n}}\n"
+
+
+def etcd_block(endpoints: Sequence[str]) -> str:
+    """Return an ``arbiter`` block for an etcd at ``endpoints`` (host:port)."""
+    return f"arbiter etcd {{\n    endpoints {' '.join(endpoints)}\n}}\n"
+
+
+def daemon(
+    kind: DaemonKind, node: Node, directory: Path, configuration: str, addition: str = ""
+) -> Keepalived | Haagent:
+    """Return a daemon of ``kind``, configured and not started. ``addition`` is for haagent only."""
+    if kind == "keepalived":
+        return Keepalived(node, directory, configuration)
+    return Haagent(node, directory, configuration, addition)

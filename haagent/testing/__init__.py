@@ -1,0 +1,5 @@
+"""What the tests of haagent, and of arbiters made by others, are built from.
+
+``clock`` a clock moved by hand, ``memory`` an arbiter in this process with faults to switch on, ``contract`` the
+suite every arbiter must pass. Ships with haagent; nothing that runs in production imports it.
+"""

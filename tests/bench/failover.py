@@ -1,0 +1,72 @@
+"""How long an address is without an owner: after a crash, and at a planned stop."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
+from haagent.lab.cluster import Cluster, ClusterOptions, standard
+from haagent.lab.daemons import ClusterSpec, DaemonKind
+from haagent.lab.faults import Fault, Kill, Stop
+from haagent.lab.namespaces import LabError
+from haagent.lab.observations import FaultSpan
+from haagent.lab.observers import Pace
+from haagent.lab.verdict import Verdict, judge
+
+PACE = Pace(round=5 * MILLISECOND, udp=2 * MILLISECOND, http=SECOND)
+
+
+@contextlib.contextmanager
+def cluster(kind: DaemonKind, advert: Duration) -> Iterator[Cluster]:
+    """Build two nodes with one address, observed every few ms."""
+    usual = standard(kind, 2, ClusterSpec(advert=advert, vip6=None))
+    options = ClusterOptions(
+        kinds=usual.kinds, spec=usual.spec, arbiters=usual.arbiters, arbiter=usual.arbiter, pace=PACE
+    )
+    with Cluster(options) as built:
+        yield built
+
+
+def _wait(built: Cluster, node: str) -> None:
+    advert = built.spec.advert
+    built.wait_for_owner(max(2 * advert, 300 * MILLISECOND), 20 * advert + 20 * SECOND, among=(node,))
+
+
+def _wait_for_answer(built: Cluster, node: str, since: Instant) -> None:
+    """Wait until ``node`` has answered a question asked after ``since``."""
+    until = time.monotonic_ns() + 20 * built.spec.advert + 5 * SECOND
+    while time.monotonic_ns() < until:
+        if any(a.node == node and a.at > since for a in built.record.answers[-8:]):
+            return
+        time.sleep(0.005)
+    raise LabError(f"{node} did not take over\n{built.logs()}")
+
+
+def _repeat(kind: DaemonKind, advert: Duration, runs: int, fault: Callable[[Cluster], Fault]) -> Verdict:
+    """Break node1 ``runs`` times in one cluster, each time until node2 has it, and put it right again."""
+    with cluster(kind, advert) as built:
+        for _ in range(runs):
+            _wait(built, "node1")
+            one = fault(built)
+            begin = time.monotonic_ns()
+            one.inject()
+            _wait_for_answer(built, "node2", begin)
+            time.sleep(0.1)  # a client that follows late is part of the outage
+            built.add_fault(FaultSpan(one.name, one.target, begin, time.monotonic_ns()))
+            one.heal()
+        _wait(built, "node1")
+        return judge(built.finish())
+
+
+def crash_takeovers(kind: DaemonKind, advert: Duration, runs: int) -> list[Duration]:
+    """Return the times from kill -9 of the MASTER's daemon to the first answer of the other node."""
+    verdict = _repeat(kind, advert, runs, lambda built: Kill(built.daemons["node1"]))
+    return [fault.takeover for fault in verdict.faults if fault.takeover is not None]
+
+
+def stop_outages(kind: DaemonKind, advert: Duration, runs: int) -> list[Duration]:
+    """Return the longest times without an answer to a client at graceful stops of the MASTER's daemon."""
+    verdict = _repeat(kind, advert, runs, lambda built: Stop(built.daemons["node1"]))
+    return [fault.outage for fault in verdict.faults]

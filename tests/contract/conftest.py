@@ -1,0 +1,44 @@
+"""Real etcd clusters, one per kind for the whole run; skipped with a reason where etcd is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from haagent.lab.servers import EtcdCluster, EtcdOptions, ServerError, Site, make_certificates, require_etcd
+
+pytest.register_assert_rewrite("haagent.testing.contract")
+
+QUICK = {"heartbeat": 50, "election": 500}
+
+
+@pytest.fixture(scope="session")
+def etcd_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        require_etcd()
+    except ServerError as error:
+        pytest.skip(str(error))
+    return tmp_path_factory.mktemp("etcd")
+
+
+@pytest.fixture(scope="session")
+def etcd_single(etcd_directory: Path) -> Iterator[EtcdCluster]:
+    with EtcdCluster(etcd_directory / "single", options=EtcdOptions(**QUICK)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd_trio(etcd_directory: Path) -> Iterator[EtcdCluster]:
+    with EtcdCluster(etcd_directory / "trio", [Site()] * 3, EtcdOptions(**QUICK)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd_secure(etcd_directory: Path) -> Iterator[EtcdCluster]:
+    """One member that wants a client certificate, and a user with a password."""
+    certificates = make_certificates(etcd_directory / "certificates", ["127.0.0.1"])
+    options = EtcdOptions(certificates=certificates, user="ha", password="a:b c", **QUICK)
+    with EtcdCluster(etcd_directory / "secure", options=options) as cluster:
+        yield cluster

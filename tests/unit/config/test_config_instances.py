@@ -1,0 +1,246 @@
+"""What an instance becomes: defaults, rounding, and the combinations that do not do what they say."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from haagent.config.model import Garp, Unicast
+from haagent.core.units import CENTISECOND, MILLISECOND, SECOND
+
+
+def test_the_least_instance_has_keepaliveds_defaults(instance) -> None:
+    one = instance()
+    assert (one.priority, one.initial_state, one.version, one.family) == (100, "BACKUP", 2, 4)
+    assert (one.advert_interval, one.preempt, one.preempt_delay, one.down_timer_adverts) == (
+        SECOND,
+        True,
+        0,
+        3,
+    )
+    assert one.garp == Garp(5, 5 * SECOND, 0, 1, 5 * SECOND, 5)
+    assert (one.unicast, one.auth_pass, one.source, one.multicast_group) == (None, None, None, None)
+    assert [str(address) for address in one.addresses] == ["10.0.0.5/24"]
+    assert one.addresses[0].device == "eth0"
+    assert not instance.warnings
+
+
+def test_master_without_priority_is_the_owner(instance) -> None:
+    one = instance("state MASTER")
+    assert (one.priority, one.initial_state) == (255, "MASTER")
+    assert "state MASTER without a priority means priority 255" in instance.warnings[0]
+
+
+def test_an_owner_without_state_starts_as_master(instance) -> None:
+    assert instance("priority 255").initial_state == "MASTER"
+
+
+def test_an_unknown_state_is_backup(instance) -> None:
+    assert instance("state SLAVE").initial_state == "BACKUP"
+    assert "c.conf:5:5: VI_1: state is 'SLAVE'; BACKUP is assumed" in instance.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "interval"),
+    [
+        ("advert_int 2", 2 * SECOND),
+        ("advert_int 0.4", SECOND),
+        ("advert_int 1.5", 2 * SECOND),
+        ("advert_int 1.49", SECOND),
+        ("version 3\nadvert_int 0.25", 250 * MILLISECOND),
+        ("version 3\nadvert_int 0.015", 2 * CENTISECOND),
+        ("version 3\nadvert_int 60", 4095 * CENTISECOND),
+    ],
+)
+def test_the_interval_is_what_the_version_can_carry(instance, lines: str, interval: int) -> None:
+    assert instance(lines).advert_interval == interval
+
+
+def test_nopreempt_with_state_master_is_cleared(instance) -> None:
+    one = instance("state MASTER\npriority 150\nnopreempt\npreempt_delay 5")
+    assert one.preempt
+    assert one.preempt_delay == 0
+    assert any("nopreempt does not work with state MASTER" in text for text in instance.warnings)
+    assert any("preempt_delay does not work with state MASTER" in text for text in instance.warnings)
+
+
+def test_nopreempt_and_delay_work_with_state_backup(instance) -> None:
+    assert not instance("state BACKUP\nnopreempt").preempt
+    assert instance("state BACKUP\npreempt_delay 2.5").preempt_delay == 2500 * MILLISECOND
+    assert not instance.warnings
+
+
+def test_the_family_comes_from_the_first_address(instance) -> None:
+    one = instance(address="2001:db8::5/64\n10.0.0.5\n2001:db8::5")
+    assert (one.family, one.version) == (6, 3)
+    assert [str(address) for address in one.addresses] == ["2001:db8::5/64"]
+    assert any("10.0.0.5/32 is not IPv6" in text for text in instance.warnings)
+    assert any("2001:db8::5 is given twice" in text for text in instance.warnings)
+
+
+def test_surplus_addresses_are_excluded(instance) -> None:
+    one = instance(address="\n".join(f"10.0.{i // 250}.{i % 250}" for i in range(260)))
+    assert (len(one.addresses), len(one.excluded)) == (255, 5)
+    six = instance(address="\n".join(f"2001:db8::{i:x}" for i in range(1, 101)))
+    assert (len(six.addresses), len(six.excluded)) == (90, 10)
+
+
+def test_address_options(instance) -> None:
+    one = instance(
+        address="10.0.0.5/24 dev eth1 label eth1:v scope link brd + no_track\n10.0.0.7 peer 10.0.0.8 brd 10.0.0.255"
+    )
+    first, second = one.addresses
+    assert (first.device, first.label, first.scope, first.broadcast, first.no_track) == (
+        "eth1",
+        "eth1:v",
+        "link",
+        "+",
+        True,
+    )
+    assert (second.peer, second.broadcast, second.prefix_length) == ("10.0.0.8", "10.0.0.255", 32)
+    six = instance(address="2001:db8::5\n2001:db8::6/64 -nodad preferred_lft 30").addresses
+    assert [(a.nodad, a.preferred_lifetime) for a in six] == [(True, 0), (False, 30)]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("10.0.0.300", "address is '10.0.0.300'"),
+        ("xxx.xxx.xxx.xxx", "address is 'xxx.xxx.xxx.xxx'"),
+        ("10.0.0.5/255.255.255.0", "ADDRESS/LENGTH"),
+        ("10.0.0.5 10.0.0.6", "'10.0.0.6' after 10.0.0.5"),
+        ("10.0.0.5 dev", "dev is missing its value"),
+        ("10.0.0.5 label a234567890123456", "too long"),
+        ("2001:db8::1 label x", "label is for IPv4"),
+        ("10.0.0.5 {\n}", "unexpected block"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_an_error(errors, address: str, message: str) -> None:
+    text = f"vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n{address}\n}}\n}}\n"
+    assert message in errors(text)[0]
+
+
+def test_unicast(instance) -> None:
+    one = instance(
+        "unicast_src_ip 10.0.0.1/24\nunicast_ttl 64\nunicast_peer{\n10.0.0.2\n10.0.0.3/24\n10.0.0.2\n}"
+    )
+    assert one.source == ip_address("10.0.0.1")
+    assert one.unicast == Unicast((ip_address("10.0.0.2"), ip_address("10.0.0.3")), 64, check_source=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("unicast_peer {\n}", "unicast_peer is empty"),
+        ("unicast_peer {\npeer.example.org\n}", "unicast peer is 'peer.example.org'"),
+        ("unicast_peer {\n2001:db8::2\n}", "is not IPv4 like the virtual addresses"),
+        ("priority 256", "priority is '256'"),
+        ("priority", "priority is missing its value (write: priority N)"),
+        ("priority 1e2", "a whole number from 1 to 255"),
+        ("priority $PRIO", "'$PRIO' uses a name that is not defined"),
+        ("advert_int 0", "advert_int is '0'"),
+        ("advert_int nan", "advert_int is 'nan'"),
+        ("version 4", "VRRP version is '4'"),
+        ("auth_hmac {\nkey 1 ascii:x\n}", "auth_hmac is not supported"),
+        ("authentication {\nauth_type AH\n}", "auth_type AH is not supported"),
+        ("authentication {\nauth_type PASS;\nauth_pass x\n}", "needs no semicolon"),
+        ("authentication {\nauth_type PASS\n}", "auth_type PASS without auth_pass"),
+        ("authentication { auth_type PASS auth_pass 1234 }", "one keyword a line"),
+        ("track_process {\nhaproxy\n}", "track_process is not supported"),
+        ("track_file {\nf\n}", "track_file is not supported"),
+        ("track_bfd {\nb\n}", "track_bfd is not supported"),
+        ("owner_ignore_adverts on", "owner_ignore_adverts is not supported"),
+        ("vrf red", "vrf is not supported"),
+        ("mcast_dst_ip 10.0.0.1", "an IPv4 multicast address"),
+        ("some_block {\nx\n}", "unknown block 'some_block' in vrrp_instance"),
+        ("notify_master /x {\n}", "takes no block"),
+        ("unicast_peer 10.0.0.2", "unicast_peer needs a block"),
+    ],
+)
+def test_what_would_change_who_is_master_is_an_error(errors, line: str, message: str) -> None:
+    text = f"vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 1\n{line}\nvirtual_ipaddress {{\n10.0.0.5\n}}\n}}\n"
+    found = errors(text)
+    assert message in found[0]
+    assert found[0].startswith("c.conf:")
+    assert len(found) == 1
+
+
+def test_off_switches_need_no_word(instance) -> None:
+    instance("owner_ignore_adverts off\nsmtp_alert no\nnotify_priority_changes false")
+    assert not instance.warnings
+
+
+@pytest.mark.parametrize(
+    ("written", "secret", "warning"),
+    [
+        ("abcd1234", b"abcd1234", ""),
+        ("abcd12345", b"abcd1234", "only the first 8 count"),
+        ("ab!cd", b"ab", "ends where a ! or # begins a comment"),
+        ('"ab!cd"', b"ab!cd", ""),
+        (r"ab\!cd", b"ab!cd", ""),
+        ("pa$wd", b"pa$wd", ""),
+        ("ä", "ä".encode(), "outside ASCII"),
+    ],
+)
+def test_the_password_is_what_keepalived_would_send(
+    instance, written: str, secret: bytes, warning: str
+) -> None:
+    one = instance(f"authentication {{\nauth_type PASS\nauth_pass {written}\n}}")
+    assert one.auth_pass == secret
+    assert bool(instance.warnings) == bool(warning)
+    assert warning in "".join(instance.warnings)
+
+
+@pytest.mark.parametrize("line", ["version 3", "strict_mode"])
+def test_version_3_and_strict_mode_carry_no_password(instance, line: str) -> None:
+    one = instance(f"{line}\nauthentication {{\nauth_type PASS\nauth_pass x\n}}")
+    assert one.auth_pass is None
+    assert any("has no authentication" in text for text in instance.warnings)
+
+
+def test_global_defaults_reach_the_instance(instance) -> None:
+    one = instance(
+        "garp_master_delay 1",
+        before="""
+global_defs {
+    vrrp_version 3
+    vrrp_garp_master_repeat 2
+    vrrp_garp_master_refresh 60
+    vrrp_garp_interval 0
+    vrrp_down_timer_adverts 5
+    vrrp_mcast_group4 224.0.0.20
+    vrrp_skip_check_adv_addr
+    v3_checksum_as_v2 on
+    vrrp_lower_prio_no_advert
+    vrrp_higher_prio_send_advert off
+}
+""",
+    )
+    assert one.garp == Garp(2, SECOND, 60 * SECOND, 1, SECOND, 2)
+    assert (one.version, one.down_timer_adverts, one.multicast_group) == (3, 5, ip_address("224.0.0.20"))
+    assert (one.skip_check_adv_addr, one.checksum_as_v2) == (True, True)
+    assert (one.lower_prio_no_advert, one.higher_prio_send_advert) == (True, False)
+    assert not instance.warnings
+
+
+def test_min_garp(instance) -> None:
+    assert instance(before="global_defs {\nvrrp_min_garp\n}\n").garp == Garp(1, 0, 0, 1, 0, 1)
+
+
+def test_an_unknown_keyword_is_a_warning_with_a_suggestion(instance) -> None:
+    instance("prioritty 100\nno_preempt\nvrrp_garp_master_delay 1")
+    assert (
+        "unknown keyword 'prioritty' in vrrp_instance: the line has no effect (did you mean priority?)"
+        in instance.warnings[0]
+    )
+    assert "(did you mean nopreempt?)" in instance.warnings[1]
+    assert "(vrrp_garp_master_delay belongs into global_defs)" in instance.warnings[2]
+
+
+def test_a_repeated_keyword_says_which_one_counts(instance) -> None:
+    one = instance("priority 50\npriority 60\nnotify_master /a\nnotify_master /b")
+    assert one.priority == 60
+    assert one.notify.master is not None
+    assert one.notify.master.argv == ("/a",)
+    assert len(instance.warnings) == 2
