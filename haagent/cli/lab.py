@@ -15,6 +15,7 @@ from typing import Any, cast
 import click
 
 from haagent.core.units import SECOND, Duration, Instant, from_seconds, to_seconds
+from haagent.errors import HaagentError
 from haagent.lab import report, topology
 from haagent.lab.cluster import Cluster, standard
 from haagent.lab.daemons import DAEMONS, ClusterSpec, DaemonKind
@@ -40,7 +41,7 @@ def _clean_exit() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("interrupted; the lab has been removed", err=True)
         raise SystemExit(EXIT_INTERRUPTED) from None
-    except LabError as error:
+    except HaagentError as error:
         click.echo(f"haagent lab: {error}", err=True)
         raise SystemExit(error.exit_code) from None
     finally:
@@ -115,7 +116,7 @@ def up(daemon: str, nodes: int, advert: float) -> None:
         require_lab_host()
         cluster = Cluster(standard(_kind(daemon), nodes, ClusterSpec(advert=_advert(advert))))
         try:
-            owner = cluster.wait_for_owner(SECOND, 30 * SECOND)
+            owner = cluster.wait_until_up(SECOND, 30 * SECOND)
         except BaseException:
             cluster.close()
             raise

@@ -81,6 +81,10 @@ def override(
         return None
     if "://" in text or block is None or wanted.kind == NONE or block.kind == QUORUM:
         return wanted
+    try:
+        _check_endpoints(wanted.kind, list(block.endpoints), block.place)
+    except ConfigError as error:
+        messages.add(error)
     return replace(block, kind=wanted.kind)
 
 

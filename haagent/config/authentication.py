@@ -56,7 +56,9 @@ def _secret(statement: Statement, section: Section) -> bytes:
     _check_comment(token, section)
     secret = token.text.encode()
     if not token.text.isascii():
-        section.messages.warning("auth_pass has a character outside ASCII", token.place, "its UTF-8 bytes count")
+        section.messages.warning(
+            "auth_pass has a character outside ASCII", token.place, "its UTF-8 bytes count"
+        )
     if len(secret) > PASS_LENGTH:
         text = f"auth_pass has {len(secret)} characters; only the first {PASS_LENGTH} count"
         section.messages.warning(text, token.place, "keepalived cuts it too")

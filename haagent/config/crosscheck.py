@@ -54,7 +54,8 @@ def check(configuration: Configuration, messages: Messages) -> None:
 def _check_vrids(instances: Sequence[VrrpInstance], messages: Messages) -> None:
     """A virtual router is one VRID on one interface and family: two instances of it would answer each other's adverts."""
     by_router: dict[tuple[str, int, int], list[VrrpInstance]] = {}
-    for instance in instances:
+    usable = (instance for instance in instances if instance.interface and instance.vrid)
+    for instance in usable:
         by_router.setdefault((instance.interface, instance.family, instance.vrid), []).append(instance)
     for clashing in by_router.values():
         for first, second in combinations(clashing, 2):

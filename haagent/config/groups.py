@@ -12,7 +12,7 @@ from haagent.config.commands import read_notify
 from haagent.config.messages import Messages
 from haagent.config.model import GlobalDefs, SyncGroup, Track, VrrpInstance, VrrpScript
 from haagent.config.sections import Section
-from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts, unweighted, without_weight
+from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts
 from haagent.config.tree import Statement
 from haagent.errors import Place
 
@@ -82,9 +82,13 @@ def _without_weights(instance: VrrpInstance, group: SyncGroup | None, messages: 
 def _drop_weights(
     tracks: tuple[Track, ...], name: str, where: str, place: Place, messages: Messages, *, keep: bool
 ) -> tuple[Track, ...]:
+    """Return trackers without weights: weighted ones are left out, or with ``keep`` tracked with weight 0.
+
+    keepalived leaves out weighted scripts and keeps weighted interfaces.
+    """
     for track in tracks:
         if track.weight:
-            outcome = without_weight(keep=keep)
+            outcome = "it counts as weight 0" if keep else "it is not tracked"
             text = f"{name}: the weight of {track.name} does not work in {where}; {outcome}"
             messages.warning(text, place, "weight 0, or sync_group_tracking_weight in the group")
-    return unweighted(tracks, keep=keep)
+    return tuple(replace(track, weight=0) for track in tracks if keep or not track.weight)

@@ -24,7 +24,7 @@ from haagent.config.lexer import Token
 from haagent.config.messages import Messages
 from haagent.config.model import IPAddress, Track, Unicast, VirtualAddress, VrrpInstance, VrrpScript
 from haagent.config.sections import Section
-from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts, unweighted, without_weight
+from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts
 from haagent.config.tree import Statement
 from haagent.config.values import address, integer, interface
 from haagent.core.units import CENTISECOND, SECOND, Duration
@@ -57,8 +57,8 @@ class _Reading:
 
 def read_instance(
     statement: Statement, defaults: InstanceDefaults, scripts: Mapping[str, VrrpScript], messages: Messages
-) -> VrrpInstance | None:
-    """Return the instance, or None (with errors) where its interface or VRID is missing."""
+) -> VrrpInstance:
+    """Return the instance. Without a usable interface or VRID (an error) it has "" and 0, for the other checks."""
     section = Section("vrrp_instance", statement.block or [], messages)
     reading = _Reading(statement.values[0].text, statement.place, section, defaults)
     reading.strict = section.flag("strict_mode", defaults.strict)
@@ -79,8 +79,6 @@ def read_instance(
     _check_family(reading, family, source, unicast)
     priority, state = _priority(reading)
     preempt, delay = _preemption(reading, priority, state)
-    if not device or not vrid:
-        return None
     strict = reading.strict
     return VrrpInstance(
         name=reading.name,
@@ -100,7 +98,7 @@ def read_instance(
         unicast=unicast,
         auth_pass=read_auth_pass(section, reading.name, version, strict=strict),
         track_scripts=_workable(reading, read_tracked_scripts(section, scripts), priority),
-        track_interfaces=_workable(reading, read_tracked_interfaces(section, device), priority, keep=True),
+        track_interfaces=_workable(reading, read_tracked_interfaces(section, device), priority),
         track_primary="dont_track_primary" not in section,
         notify=read_notify(section, defaults.globals.script_user, defaults.globals.script_group),
         garp=read_garp(section, "", defaults.garp),
@@ -213,7 +211,8 @@ def _fit(
                 "virtual_ipaddress_excluded takes both",
             )
     addresses = [one for one in addresses if one.address.version == family]
-    if not addresses and "no_virtual_ipaddress" not in reading.section:
+    written = bool(reading.section.lines("virtual_ipaddress"))  # and if none could be read, that was said
+    if not written and "no_virtual_ipaddress" not in reading.section:
         if version == 3 or reading.strict:
             reading.messages.error(
                 f"{reading.name}: no virtual_ipaddress", reading.place, "at least one is required"
@@ -310,19 +309,14 @@ def _group(reading: _Reading, family: int, unicast: Unicast | None) -> IPAddress
     return reading.section.value("mcast_dst_ip", lambda one: read_group(one, family), default)
 
 
-def _workable(
-    reading: _Reading, tracks: tuple[Track, ...], priority: int, *, keep: bool = False
-) -> tuple[Track, ...]:
-    """Return the trackers that can work: an owner's priority never changes, so it has no weights.
-
-    As in keepalived, such a script is not tracked at all, and such an interface (``keep``) has weight 0.
-    """
+def _workable(reading: _Reading, tracks: tuple[Track, ...], priority: int) -> tuple[Track, ...]:
+    """Return the trackers that can work: an owner's priority never changes, so (as in keepalived) it has no weights."""
     weighted = [track for track in tracks if track.weight]
     if priority == OWNER:
         for track in weighted:
-            text = f"the weight of {track.name} does not work with priority 255; {without_weight(keep=keep)}"
+            text = f"the weight of {track.name} does not work with priority 255; it is not tracked"
             reading.warn(text, "use 254 or less")
-        return unweighted(tracks, keep=keep)
+        return tuple(track for track in tracks if not track.weight)
     if "nopreempt" in reading.section:
         for track in weighted:
             text = f"nopreempt makes the weight of {track.name} useless: a lowered MASTER stays MASTER"

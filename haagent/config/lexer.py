@@ -17,6 +17,7 @@ from haagent.errors import ConfigError, Place
 
 _COMMENT_OR_QUOTE = re.compile(r'[!#"\\]')
 _WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([{}])|((?:\$\{[^{}"]*\}|[^\s"{}])+)|("))')
+_COMMAND_SIGN = re.compile(r"[\\'\"]")
 _SIMPLE_ESCAPES = {"a": "\a", "b": "\b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _COMMAND_ESCAPE = re.compile(r"x([0-9A-Fa-f]{1,2})|c(.)|([0-7]{1,3})|(.)", re.DOTALL)
 
@@ -97,6 +98,8 @@ def split_command(text: str, place: Place) -> list[str]:
 
     Raises ConfigError for an open quote or a trailing backslash.
     """
+    if not _COMMAND_SIGN.search(text):
+        return text.split()
     words: list[str] = []
     word: list[str] | None = None
     quote, position = "", 0

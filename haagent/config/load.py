@@ -98,8 +98,7 @@ def _scripts(top: Section, defaults: InstanceDefaults, messages: Messages) -> It
 def _instances(
     top: Section, defaults: InstanceDefaults, scripts: Mapping[str, VrrpScript], messages: Messages
 ) -> Iterable[VrrpInstance]:
-    found = (read_instance(statement, defaults, scripts, messages) for statement in top.all("vrrp_instance"))
-    return (instance for instance in found if instance is not None)
+    return (read_instance(statement, defaults, scripts, messages) for statement in top.all("vrrp_instance"))
 
 
 def _groups(

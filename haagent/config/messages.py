@@ -10,7 +10,7 @@ Promise: everything is collected, nothing is printed, and one reading reports al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from haagent.errors import ConfigError, Place
@@ -56,7 +56,20 @@ class Messages:
     def raise_errors(self) -> None:
         """Raise ConfigErrors if there was any error."""
         if self.errors:
-            raise ConfigErrors(self.errors, self.warnings, self.notes)
+            raise ConfigErrors(sorted(self.errors, key=self._order()), self.warnings, self.notes)
+
+    def _order(self) -> Callable[[ConfigError], tuple[int, int, int]]:
+        """Return the key that sorts errors by file (as first met) and line; those without a place come first."""
+        files = {
+            file: index
+            for index, file in enumerate(dict.fromkeys(e.place.file for e in self.errors if e.place))
+        }
+
+        def key(error: ConfigError) -> tuple[int, int, int]:
+            place = error.place
+            return (files[place.file], place.line, place.column) if place else (-1, 0, 0)
+
+        return key
 
     def _first(self, key: str) -> bool:
         if not key:

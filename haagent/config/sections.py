@@ -134,15 +134,16 @@ def _answer(row: Keyword, statement: Statement, messages: Messages) -> None:
 
 def _well_formed(row: Keyword, statement: Statement, messages: Messages) -> bool:
     """Check braces and the number of words; report undefined ``$NAME`` words."""
-    words, place = statement.values, statement.place
+    words = statement.words[1:]
+    wrong = ""
     if len(words) < row.least:
-        messages.error(f"{row.name} is missing its value", place, f"write: {row.name} {row.usage}")
-        return False
-    if row.body is Body.NONE and statement.block is not None:
-        messages.error(f"{row.name} takes no block", place, f"write: {row.name} {row.usage}")
-        return False
-    if row.body in (Body.SECTION, Body.LINES) and statement.block is None:
-        messages.error(f"{row.name} needs a block", place, f"write: {row.name} {row.usage}")
+        wrong = "is missing its value"
+    elif row.body is Body.NONE and statement.block is not None:
+        wrong = "takes no block"
+    elif statement.block is None and row.body in (Body.SECTION, Body.LINES):
+        wrong = "needs a block"
+    if wrong:
+        messages.error(f"{row.name} {wrong}", statement.place, f"write: {row.name} {row.usage}")
         return False
     if row.most is not None and len(words) > row.most:
         statement.broken = _too_many(row, words[row.most], messages)

@@ -7,7 +7,6 @@ file) and goes on without it; here a missing script is an error, and the order o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from haagent.config.commands import read_command
 from haagent.config.lexer import Token
@@ -89,16 +88,6 @@ def read_tracked_interfaces(section: Section, own: str | None) -> tuple[Track, .
             continue
         _keep(found, _entry(entry, Track(name), section), entry, section)
     return tuple(found.values())
-
-
-def unweighted(tracks: tuple[Track, ...], *, keep: bool) -> tuple[Track, ...]:
-    """Return trackers where weights cannot work: weighted ones are left out, or with ``keep`` lose their weight."""
-    return tuple(replace(track, weight=0) for track in tracks if keep or not track.weight)
-
-
-def without_weight(*, keep: bool) -> str:
-    """Return what ``unweighted`` does to a tracker, for a message."""
-    return "it counts as weight 0" if keep else "it is not tracked"
 
 
 def _defined(scripts: Mapping[str, VrrpScript]) -> str:

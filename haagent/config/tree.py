@@ -53,7 +53,7 @@ def parse(lines: Iterable[Line], messages: Messages) -> list[Statement]:
     """Return the top-level statements of ``lines``."""
     top: list[Statement] = []
     current, parents = top, []
-    openers: list[Place] = []
+    openers: list[Token] = []
     for token_or_words in _pieces(lines, messages):
         if isinstance(token_or_words, list):
             current.append(Statement(token_or_words))
@@ -63,7 +63,7 @@ def parse(lines: Iterable[Line], messages: Messages) -> list[Statement]:
                 current.append(Statement([token_or_words]))
             current[-1].block = []
             parents.append(current)
-            openers.append(token_or_words.place)
+            openers.append(token_or_words)
             current = current[-1].block
         elif parents:
             current = parents.pop()
@@ -71,7 +71,7 @@ def parse(lines: Iterable[Line], messages: Messages) -> list[Statement]:
         else:
             messages.error("} closes nothing: every block is closed already", token_or_words.place)
     for opener in openers:
-        messages.error("this block is never closed", opener, "add the missing }")
+        messages.error("this block is never closed", opener.place, "add the missing }")
     return top
 
 

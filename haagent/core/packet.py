@@ -315,9 +315,8 @@ def _check_auth(r: _Received) -> Discard | None:
         return None
     if r.data[4] != (AUTH_NONE if r.expected.auth is None else AUTH_PASS):
         return Discard.AUTH_TYPE
-    if (
-        r.expected.auth is None
-    ):  # RFC 3768 5.3.6.1: the data "SHOULD be set to zero ... and ignored on reception"
+    # RFC 3768 5.3.6.1: the data "SHOULD be set to zero on transmission and ignored on reception".
+    if r.expected.auth is None:
         return None
     genuine = hmac.compare_digest(r.data[-_AUTH_DATA:], _auth_data(r.expected.auth))
     return None if genuine else Discard.AUTH_FAIL

@@ -105,13 +105,17 @@ class Bid:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRecord:
-    """Who may be MASTER. ``epoch`` grows by one with every change of holder and is never reused."""
+    """Who may be MASTER. ``epoch`` grows by one with every change of holder and is never reused.
+
+    ``electors`` are the holder's when it took the claim: who may end its session if the session's record is gone.
+    """
 
     state: ClaimState
     epoch: int
     holder: Holder | None = None
     bid: Bid | None = None
     reserved_for: str | None = None
+    electors: tuple[str, ...] = ()
     by: str = ""
 
     def encode(self) -> bytes:
@@ -125,6 +129,7 @@ class ClaimRecord:
                 if self.bid is None
                 else {**_holder_fields(self.bid.holder), "priority": self.bid.priority},
                 "reserved_for": self.reserved_for,
+                "electors": list(self.electors),
                 "by": self.by,
             }
         )
@@ -143,6 +148,7 @@ class ClaimRecord:
                 holder=holder,
                 bid=None if bid is None else Bid(_some_holder(bid), _count(_dict(bid)["priority"])),
                 reserved_for=None if fields["reserved_for"] is None else _text(fields["reserved_for"]),
+                electors=tuple(_text(elector) for elector in _list(fields.get("electors", []))),
                 by=_text(fields["by"]),
             )
         except KeyError as missing:

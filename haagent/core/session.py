@@ -35,6 +35,7 @@ from haagent.core.register import Record
 from haagent.core.reports import SessionChanged
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, to_seconds
 
+QUIET: Duration = 3 * SECOND  # how often the arbiter is written while promises carry the fast renewals
 PRESENCE: Duration = 10 * SECOND  # how often a node that wants nothing shows that it is there
 FIRST_RETRY: Duration = 5 * MILLISECOND
 
@@ -90,6 +91,8 @@ class Session:
         self.active = False
         self.stopping = False
         self.closed = False
+        self.quiet = False  # promises carry the fast renewals; see core.failsafe
+        self.electors: frozenset[str] = frozenset()  # as the arbiter has them for certain, or may have them
         self.error = ""
         self._term_from: Instant = 0  # only writes sent at or after this can start a term
         self._established = False
@@ -162,6 +165,12 @@ class Session:
             self.closed = True
         self.revalidate(now)
 
+    def renewed_by_promise(self, t0: Instant, now: Now) -> Actions:
+        """Count the unanimous promise of the electors that was asked for at ``t0``. It renews, it begins no term."""
+        if self._lapsed or self.suspended:
+            return ()
+        return self.extend(t0, self.parameters.lease, now, "peers")
+
     def extend(self, t0: Instant, lease: Duration, now: Now, by: str) -> Actions:
         """Count a renewal of ``lease`` that was asked for at ``t0``, granted by the arbiter or by the electors."""
         if not self._counts(t0, now):
@@ -224,10 +233,11 @@ class Session:
             self.closed, self._established = True, False
             return ()
         self._established = True
+        self.electors = frozenset(pending.record.electors)
         if pending.t0 < self._prove_after or self.stopping:
             self._renew_at = now.fast  # too old to prove what somebody wants to know
         else:
-            self._renew_at = pending.t0 + (self.parameters.renew if self.active else PRESENCE)
+            self._renew_at = pending.t0 + self._rhythm()
             self.suspended = False
         return self.extend(pending.t0, pending.record.lease, now, "arbiter")
 
@@ -270,6 +280,11 @@ class Session:
 
     # -- inside
 
+    def _rhythm(self) -> Duration:
+        if not self.active:
+            return PRESENCE
+        return max(QUIET, self.parameters.renew) if self.quiet else self.parameters.renew
+
     def _pause(self) -> Duration:
         return max(FIRST_RETRY, self.parameters.renew // 8)
 
@@ -303,13 +318,14 @@ class Session:
             holder=self.holder,
             seq=self.seq,
             lease=p.lease,
-            renew=p.renew if self.active else PRESENCE,
+            renew=self._rhythm(),
             host=p.host,
             electors=p.electors,
             ended_by=p.node if self.stopping else None,
             by=f"{self.incarnation}.{self.seq}",
         )
         self._pending = PendingWrite(record, self._seen, t0=now.fast, retry_at=now.fast)
+        self.electors |= frozenset(p.electors)  # it may take effect at once
         return (SwapRegister(self.name, record.encode(), self._seen),)
 
     def _may_replace(self, now: Now) -> bool:

@@ -75,12 +75,10 @@ def open_sending(family: Family, *, multicast: bool) -> socket.socket:
     if family == 4:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _PRECEDENCE)
         sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)  # DF off, as keepalived
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, int(multicast))
     else:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _PRECEDENCE)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, int(multicast))
     return sock

@@ -110,6 +110,16 @@ class Cluster:
         owners = self.observer.owners()
         return next(iter(owners)) if len(owners) == 1 else None
 
+    def wait_until_up(self, steady: Duration, patience: Duration) -> str:
+        """As ``wait_for_owner``, but give up at once when a daemon ends instead of running."""
+        until = time.monotonic_ns() + patience
+        while self.owner() is None and time.monotonic_ns() < until:
+            for one in self.daemons.values():
+                if one.process is not None and not one.process.alive:
+                    raise LabError(f"{one.kind} on {one.name} ended at its start\n{one.process.tail()}")
+            time.sleep(0.05)
+        return self.wait_for_owner(steady, max(0, until - time.monotonic_ns()))
+
     def wait_for_owner(self, steady: Duration, patience: Duration, among: Sequence[str] = ()) -> str:
         """Wait until one node (of ``among``, if given) alone has answered for ``steady``; return its name."""
         until = time.monotonic_ns() + patience

@@ -132,9 +132,21 @@ class Keepalived(_OnNode):
         super().__init__(node, directory)
         self._conf = directory / "keepalived.conf"
         self._conf.write_text(configuration)
+        self._pids = (directory / "parent.pid", directory / "vrrp.pid")
+
+    def start(self) -> None:
+        """Start it, unless it runs; pid files of one that was killed are removed first.
+
+        It would otherwise refuse to start while a killed child is not yet reaped by init.
+        """
+        if self._process is None or not self._process.alive:
+            for file in self._pids:
+                file.unlink(missing_ok=True)
+        super().start()
 
     def argv(self) -> tuple[str, ...]:
-        files = (f"--pid={self.directory}/parent.pid", f"--vrrp_pid={self.directory}/vrrp.pid")
+        parent, vrrp = self._pids
+        files = (f"--pid={parent}", f"--vrrp_pid={vrrp}")
         return (
             "keepalived", "--vrrp", "--dont-fork", "--log-console", f"--use-file={self._conf}", *files,
         )  # fmt: skip

@@ -141,7 +141,7 @@ def play(cluster: Cluster, steps: tuple[Step, ...], tell: Tell = _silent) -> Rec
     narrator = Narrator(cluster, tell)
     advert = cluster.spec.advert
     steady, patience = max(2 * advert, 500 * MILLISECOND), max(15 * advert, 20 * SECOND)
-    cluster.wait_for_owner(steady, patience)
+    cluster.wait_until_up(steady, patience)
     for step in steps:
         owner = cluster.wait_for_owner(steady, patience)
         narrator.look()

@@ -124,9 +124,11 @@ def measure_all(
     plan: Sequence[tuple[str, Measure]], kinds: Sequence[DaemonKind]
 ) -> dict[str, dict[str, object]]:
     """Measure row by row, all daemons of a row one after the other; print each, and the table at the end."""
-    rows, numbers = [], {}
+    rows: list[tuple[str, ...]] = []
+    numbers: dict[str, dict[str, object]] = {}
     for name, measure in plan:
-        cells, found = [], {}
+        cells: list[str] = []
+        found: dict[str, object] = {}
         for kind in kinds:
             try:
                 words, found[kind] = measure(kind)

@@ -299,6 +299,19 @@ async def test_repeated_revision_of_a_wiped_store_is_a_conflict(etcd_directory: 
                 await arbiter.swap("claims/web", unique(), old, timeout=TIMEOUT)
 
 
+async def test_the_same_value_put_back_by_somebody_is_a_conflict(etcd_single: EtcdCluster) -> None:
+    """An operator who restores a register by hand makes a new record of it."""
+    options = ArbiterOptions(etcd_single.endpoints, f"faults-{uuid4().hex[:8]}", "a", 0.5, {})
+    arbiter = await open_arbiter(options)
+    try:
+        old = await write(arbiter, "claims/web", None)
+        etcd_single.etcdctl("put", f"/haagent/{options.domain}/claims/web", old.value.decode())
+        with pytest.raises(Conflict):
+            await write(arbiter, "claims/web", old)
+    finally:
+        await arbiter.aclose()
+
+
 def lease_of(cluster: EtcdCluster, record: Record) -> str:
     """Return the id in hex of the lease that the key holding ``record`` is attached to; "0" for none."""
     held = json.loads(cluster.etcdctl("get", "--prefix", "/haagent/faults-", "-w", "json")).get("kvs", [])
@@ -321,8 +334,8 @@ async def test_revoking_the_lease_removes_the_session_only_and_the_next_one_gets
     etcd_single: EtcdCluster,
 ) -> None:
     async with opened(etcd_single) as arbiter:
-        claim = await write(arbiter, "claims/web", None)
         session, lease = await attached_session(arbiter, etcd_single)
+        claim = await write(arbiter, "claims/web", None)
         etcd_single.etcdctl("lease", "revoke", lease)
         assert await arbiter.read("sessions/a", timeout=TIMEOUT) is None
         assert await arbiter.read("claims/web", timeout=TIMEOUT) == claim

@@ -60,6 +60,8 @@ async def host(*instances: VrrpInstance) -> AsyncIterator[Host]:
     files = len(os.listdir("/proc/self/fd"))
     addresses = Addresses(asyncio.get_running_loop(), events.append)
     watch = NetworkWatch(events.append, addresses)
+    defects: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(context))
     try:
         addresses.reconfigure(instances)
         watch.reconfigure(instances)
@@ -71,6 +73,7 @@ async def host(*instances: VrrpInstance) -> AsyncIterator[Host]:
         await asyncio.sleep(0)
     assert len(os.listdir("/proc/self/fd")) == files
     assert len(asyncio.all_tasks()) == 1
+    assert not defects
 
 
 def knows_address_protocols() -> bool:
@@ -228,6 +231,17 @@ async def test_sources(pair: Wire) -> None:
         assert not h.watch.link_up("eth9")
 
 
+async def test_a_virtual_address_is_never_a_source(pair: Wire) -> None:
+    run("ip", "addr", "flush", "dev", "eth0", "scope", "global")
+    run(
+        "ip", "addr", "add", "192.0.2.1/32", "dev", "eth0"
+    )  # a left-over of keepalived, say: without our mark
+    async with host(INSTANCE) as h:
+        assert h.of(PrimaryAddressChanged) == [PrimaryAddressChanged("VI", None)]
+        run("ip", "addr", "add", "192.0.2.200/24", "dev", "eth0")
+        await until(lambda: PrimaryAddressChanged("VI", IPv4Address("192.0.2.200")) in h.events)
+
+
 async def test_a_port_that_leaves_its_bridge_still_exists(pair: Wire) -> None:
     run("ip", "link", "add", "br0", "type", "bridge")
     async with host(INSTANCE) as h:
@@ -303,8 +317,8 @@ async def test_many_addresses_are_renewed_in_slices(pair: Wire) -> None:
 
 async def test_a_watch_that_dies_says_so(pair: Wire) -> None:
     reported: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     async with host(INSTANCE) as h:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
 
         def broken(_: object) -> None:
             raise RuntimeError("a reader of events with a defect")

@@ -245,6 +245,12 @@ async def test_unicast_reaches_every_peer_with_its_own_checksum(pair: Wire) -> N
         assert len({s.payload for s in splits}) == 2
 
 
+async def test_a_unicast_advert_may_come_in_over_any_interface(pair: Wire) -> None:
+    with pair.far_socket() as far, opened(replace(PROFILES["u3"], interface="lo")) as (_, events):
+        far.send(frame(PROFILES["u3"], 100))
+        await until(lambda: any(isinstance(e, AdvertisementReceived) for e in events))
+
+
 async def test_ipv6_unicast(pair: Wire) -> None:
     peer, own = IPv6Address("2001:db8:cf::252"), IPv6Address("2001:db8:cf::251")
     instance = replace(PROFILES["v6"], unicast=Unicast((peer,)), source=own)

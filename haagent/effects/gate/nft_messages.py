@@ -43,8 +43,9 @@ _SET_HAS_TIMEOUT = 0x10
 _INVERTED = 1
 _DROP, _ACCEPT, _JUMP = 0, 1, -3
 _VERDICT_REGISTER = 0
+_FRAGMENT = 44
 NETWORK, TRANSPORT = 1, 2  # payload bases
-META_PROTOCOL, META_IIF, META_OIF, META_IIFTYPE, META_OIFTYPE, META_L4PROTO = 1, 4, 5, 6, 7, 16
+META_PROTOCOL, META_IIF, META_OIF, META_IIFTYPE, META_OIFTYPE, META_L4PROTO = 1, 4, 5, 8, 9, 16
 INGRESS, EGRESS = 0, 1
 _ELEMENTS_PER_MESSAGE = 150  # a nested attribute cannot exceed 64 KiB
 
@@ -76,6 +77,11 @@ def meta(key: int, register: int) -> bytes:
 
 def payload(base: int, offset: int, length: int, register: int) -> bytes:
     return _expression("payload", big32(1, register), big32(2, base), big32(3, offset), big32(4, length))
+
+
+def fragment_header(offset: int, length: int, register: int) -> bytes:
+    """Load from IPv6's fragment header; a packet without one does not match."""
+    return _expression("exthdr", big32(1, register), attr(2, bytes((_FRAGMENT,))), big32(3, offset), big32(4, length))
 
 
 def equals(register: int, value: bytes) -> bytes:

@@ -33,6 +33,7 @@ from haagent.effects.gate.nft_messages import (
     accept,
     drop,
     equals,
+    fragment_header,
     in_set,
     jump,
     meta,
@@ -43,18 +44,18 @@ from haagent.effects.gate.nft_messages import (
 LEASE = "lease"
 PRIORITY = -500
 _IPV4, _ARP, _IPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd"
-_ICMPV6, _VRRP = b"\x3a", b"\x70"
+_ICMPV6, _VRRP, _FRAGMENT = b"\x3a", b"\x70", b"\x2c"
 _SOLICITATION, _ADVERTISEMENT = b"\x87", b"\x88"
 
 # What is guarded: set stem -> (key length, nft's number for the key's type, for `nft list`; concatenations: 6 bits each).
 KINDS = {
     "ipv4": (4, 7),
     "ipv6": (16, 8),
-    "link_local": (20, 41 << 6 | 8),
-    "adverts4": (12, (41 << 6 | 13) << 6 | 7),
-    "adverts6": (24, (41 << 6 | 13) << 6 | 8),
+    "link_local": (20, 20 << 6 | 8),
+    "adverts4": (12, (20 << 6 | 12) << 6 | 7),
+    "adverts6": (24, (20 << 6 | 12) << 6 | 8),
 }
-_LEASE_TYPE = 42
+_LEASE_TYPE = 21
 CHAINS = ("incoming", "outgoing")
 
 
@@ -171,8 +172,9 @@ def _incoming() -> list[list[bytes]]:
 
 def _outgoing() -> list[list[bytes]]:
     return [
-        *_adverts("adverts4", _IPV4, NETWORK, 16, 4),
-        *_adverts("adverts6", _IPV6, NETWORK, 24, 16),
+        *_adverts("adverts4", _vrrp(_IPV4, 9), 16, 4),
+        *_adverts("adverts6", _vrrp(_IPV6, 6), 24, 16),
+        *_adverts("adverts6", _fragmented_vrrp(), 24, 16),
         *_guarded("ipv4", META_OIFTYPE, _protocol(_IPV4), [payload(NETWORK, 12, 4, KEY)]),
         *_guarded("ipv4", META_OIFTYPE, _arp(), [payload(NETWORK, 14, 4, KEY)]),
         *_ipv6(META_OIF, META_OIFTYPE, _protocol(_IPV6), NETWORK, 8),
@@ -180,14 +182,24 @@ def _outgoing() -> list[list[bytes]]:
     ]
 
 
-def _adverts(stem: str, protocol: bytes, base: int, offset: int, length: int) -> list[list[bytes]]:
-    match = [*_protocol(protocol), meta(META_L4PROTO, SCRATCH), equals(SCRATCH, _VRRP)]
-    key = [meta(META_OIF, KEY), payload(TRANSPORT, 1, 1, KEY + 1), payload(base, offset, length, KEY + 2)]
+def _adverts(stem: str, match: list[bytes], offset: int, length: int) -> list[list[bytes]]:
+    """Return the rules for our own advertisements, whose destination is at ``offset`` of the network header."""
+    key = [meta(META_OIF, KEY), payload(TRANSPORT, 1, 1, KEY + 1), payload(NETWORK, offset, length, KEY + 2)]
     resignation = [payload(TRANSPORT, 2, 1, SCRATCH), equals(SCRATCH, b"\0")]
     return [
         [*match, *resignation, *key, in_set(f"own_{stem}", KEY), accept()],
         *_guarded(stem, META_OIFTYPE, match, key),
     ]
+
+
+def _vrrp(ethertype: bytes, offset: int) -> list[bytes]:
+    # By the header's own field: nft 1.0.6 dies listing `meta l4proto` before a concatenation with `@th`.
+    return [*_protocol(ethertype), payload(NETWORK, offset, 1, SCRATCH), equals(SCRATCH, _VRRP)]
+
+
+def _fragmented_vrrp() -> list[bytes]:
+    head = [*_protocol(_IPV6), payload(NETWORK, 6, 1, SCRATCH), equals(SCRATCH, _FRAGMENT)]
+    return [*head, fragment_header(0, 1, SCRATCH), equals(SCRATCH, _VRRP)]
 
 
 def _protocol(ethertype: bytes) -> list[bytes]:

@@ -133,6 +133,11 @@ def test_the_option_overrides_the_block(read) -> None:
     assert (replaced.kind, replaced.endpoints, replaced.domain) == ("zookeeper", ("z:2181",), "e")
 
 
+def test_a_kind_that_does_not_fit_the_blocks_endpoints_is_an_error(errors) -> None:
+    found = errors("arbiter etcd {\nendpoints h:2379\n}\n", arbiter="file")
+    assert "voting file 'h:2379'" in found[0]
+
+
 def test_a_secret_that_everyone_can_read_is_a_warning(read, password_file: Path) -> None:
     password_file.chmod(0o644)
     configuration = read(f'arbiter etcd {{\nendpoints h:1\npassword_file "{password_file}"\n}}\n')

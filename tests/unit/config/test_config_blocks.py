@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from haagent.config.load import load
 from haagent.config.model import Track
 from haagent.core.units import MILLISECOND, SECOND
-
-from haagent.config.load import load
 
 SITE = """
 global_defs {
@@ -19,9 +18,9 @@ global_defs {
 }
 vrrp_script web {
     script "/usr/local/bin/check-web --port 80"
-    interval 3
+    interval 3      # seconds
     timeout 1
-    fall 2
+    fall 2          ! in a row
     rise 4
     weight -20
 }
@@ -116,7 +115,7 @@ def test_a_failing_weight_and_nopreempt_is_a_warning(read) -> None:
 def test_an_owner_has_no_weighted_scripts(read) -> None:
     configuration = read(SITE.replace("priority 110", "priority 255"))
     assert configuration.instances[0].track_scripts == ()
-    assert configuration.instances[0].track_interfaces == (Track("eth1", 0),)
+    assert configuration.instances[0].track_interfaces == ()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,8 @@ def test_all_errors_are_reported_at_once(errors) -> None:
     found = errors(
         "vrrp_instance A {\npriority 300\nvirtual_router_id 0\nstate\n}\nfoo {\n}\narbiter etcd {\n}\n"
     )
-    assert len(found) >= 5
+    assert len(found) >= 6
+    assert [int(text.split(":")[1]) for text in found] == sorted(int(text.split(":")[1]) for text in found)
     assert {text.split(":")[1] for text in found} >= {"1", "2", "3", "4", "6", "8"}
 
 
@@ -292,5 +292,5 @@ def test_several_files_are_one_configuration(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_error(errors, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="cannot read .*nothing.conf: No such file"):
+    with pytest.raises(Exception, match=r"cannot read .*nothing\.conf: No such file"):
         load([tmp_path / "nothing.conf"], environ={})

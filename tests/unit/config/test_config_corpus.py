@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import corpus_table
 import pytest
 
-import corpus_table
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
 

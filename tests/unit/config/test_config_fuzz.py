@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import corpus_table
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import corpus_table
 from haagent.config.arbiters import parse_arbiter
 from haagent.config.dump import to_json
 from haagent.config.grammar import TABLES

@@ -97,6 +97,19 @@ def test_a_router_that_waits_for_permission_is_master_from_the_moment_it_gets_it
     assert fresh.state == Master(adver_at=late + SECOND, answer_at=late)
 
 
+def test_better_evidence_than_silence_expires_the_timer_of_a_backup_only() -> None:
+    fresh = started()
+    fresh.expire(T + SECOND)
+    assert fresh.wants_master(T + SECOND)
+    assert fresh.next_deadline() == T + SECOND
+    fresh.expire(T + 2 * SECOND)
+    assert fresh.next_deadline() == T + SECOND
+    for other in (router(), started(255)):
+        before = other.state
+        other.expire(T)
+        assert other.state is before
+
+
 def test_a_source_of_the_other_family_is_compared_not_tripped_over() -> None:
     fresh = started()
     fresh.deadline_reached(T + 4 * SECOND)

@@ -364,9 +364,7 @@ async def test_running_out_of_file_descriptors_is_a_failure_and_passes(run):
 async def test_without_setpriv_scripts_still_run_as_their_users(run, monkeypatch, user):
     monkeypatch.setattr("haagent.effects.processes._setpriv", lambda: None)
     words = f'test "$(id -un)" = {user} && test "$(ps -o sid= -p $$ | tr -d " ")" = $$'
-    _, results, told = run(
-        vrrp_script("/bin/sh", "-c", words, user=user), vrrp_script("/bin/false", name="bad")
-    )
+    _, results, _ = run(vrrp_script("/bin/sh", "-c", words, user=user), vrrp_script("/bin/false", name="bad"))
     await until(lambda: len(results) >= 4)
     assert {(r.tracker, r.passed) for r in results} == {("chk", True), ("bad", False)}
 

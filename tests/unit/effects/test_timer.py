@@ -63,6 +63,24 @@ async def test_an_expiry_that_was_replaced_before_the_loop_ran_is_forgotten() ->
         assert not fired
 
 
+async def test_an_expiry_the_loop_has_seen_but_not_yet_told_is_forgotten_too() -> None:
+    fired: list[int] = []
+
+    def postpone(mine: int) -> None:
+        fired.append(mine)
+        timers[1 - mine].arm(boottime() + SECOND)
+
+    loop = asyncio.get_running_loop()
+    timers = [Timer(loop, lambda mine=mine: postpone(mine)) for mine in (0, 1)]
+    for one in timers:
+        one.arm(boottime() + MILLISECOND)
+    time.sleep(0.01)  # both expire, the loop finds both at once
+    await asyncio.sleep(0.02)
+    for one in timers:
+        one.close()
+    assert len(fired) == 1
+
+
 async def test_disarmed_it_stays_silent_and_can_be_armed_again() -> None:
     with timer() as (one, fired):
         deadline = boottime() + 10 * MILLISECOND

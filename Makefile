@@ -1,0 +1,48 @@
+# Everything a fresh Debian or Ubuntu machine needs is installed by the targets themselves.
+#   make demo       a live two-node cluster in network namespaces, broken in turn; draws out/demo/demo.svg
+#   make test       lint, types, contracts, every test
+#   make bench      takeover, CPU and memory side by side with keepalived
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 2000
+
+.PHONY: demo test lint unit netns bench simulate model docs clean system
+
+demo: $(VENV)/ready system
+	$(BIN)/haagent lab demo --out out/demo
+
+test: lint unit netns
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/ready system
+	$(BIN)/pytest -q -p no:cacheprovider --ignore=tests/netns
+
+netns: $(VENV)/ready system
+	$(BIN)/pytest -q -p no:cacheprovider tests/netns
+
+bench: $(VENV)/ready system
+	$(BIN)/python -m tests.bench
+
+simulate: $(VENV)/ready
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+model: $(VENV)/ready system
+	$(BIN)/python models/run.py --full
+
+system:
+	@scripts/install-system-packages
+
+$(VENV)/ready: pyproject.toml scripts/install-system-packages
+	@scripts/install-system-packages python
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,176 @@
+"""Renewal by promise: what keeps the address where it is while the arbiter is away.
+
+Theory of operation
+-------------------
+A lease may be renewed by the arbiter, or by the unanimous promise of the *electors*: the nodes that may ever claim,
+as listed in the holder's session record before the holder relies on them. A node that is not listed never claims
+from that holder. So if every elector has promised not to claim, nobody can, whatever the arbiter does.
+
+A grant means: *I will not start a claim of these names, nor end that session, until W has passed since now.* It is
+refused by whoever holds or may hold such a claim (a swap of mine is under way or of unknown fate counts as
+holding), and by whoever has started less than W ago and may have forgotten what it did.
+
+Two weaker rules look sufficient and are not (docs/safety/model.md has the traces): promising only to restart one's
+observation of the session (a peer that has already ended the session would still claim at once), and refusing only
+while one's own gate is open (a peer that has won the claim but not opened yet would promise, then open).
+
+A promise renews; it never begins a term. After a lapse only the arbiter can say who holds what.
+
+While every round is granted, the promises carry the fast renewals and the arbiter is written only every
+few seconds (``session.QUIET``; the record says so). The first round that is not granted in time sends the session back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from haagent.core.actions import Actions, SendToPeer
+from haagent.core.observation import patience
+from haagent.core.records import Holder
+from haagent.core.session import Session
+from haagent.core.units import Duration, Instant, Now
+
+ROUNDS_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseRequest:
+    """The holder asks one elector. ``number`` grows with every round of one incarnation."""
+
+    holder: Holder
+    number: int
+    claims: tuple[str, ...]
+    lease: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseReply:
+    """An elector's answer to round ``number`` of ``holder``; ``refusal`` is empty for a grant."""
+
+    holder: Holder
+    number: int
+    refusal: str
+
+
+@dataclass(slots=True)
+class Round:
+    """One round of requests: when it began, who was asked, and who has not granted yet."""
+
+    t0: Instant
+    asked: frozenset[str]
+    waiting: set[str]
+
+
+@dataclass(slots=True)
+class Heard:
+    """What is known of another elector on the peer channel."""
+
+    at: Instant = 0
+    refusal: str = ""
+
+
+class Petitioner:
+    """The holder's side: asks every R, and extends the session when all have granted."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.heard: dict[str, Heard] = {}
+        self._number = 0
+        self._rounds: dict[int, Round] = {}
+        self._next_at: Instant = 0
+
+    def next_deadline(self) -> Instant | None:
+        """Return when the next round is due, if rounds are being held."""
+        return self._next_at if self._rounds else None
+
+    def step(self, claims: tuple[str, ...], now: Now) -> Actions:
+        """Begin the next round if one is due. ``claims`` are the names this node holds."""
+        electors = self._others()
+        if not claims or not electors or not self.session.live(now):
+            self._rounds.clear()
+            self._quiet(now, quiet=False)
+            return ()
+        if self._rounds and now.fast < self._next_at:
+            return ()
+        if self._rounds and self._rounds[self._number].waiting:
+            self._quiet(now, quiet=False)  # the last round is not complete after a whole R
+        self._number += 1
+        self._rounds[self._number] = Round(now.fast, electors, set(electors))
+        self._rounds.pop(self._number - ROUNDS_KEPT, None)
+        self._next_at = now.fast + self.session.parameters.renew
+        request = PromiseRequest(self.session.holder, self._number, claims, self.session.parameters.lease)
+        return tuple(SendToPeer(elector, request) for elector in sorted(electors))
+
+    def replied(self, peer: str, reply: PromiseReply, now: Now) -> Actions:
+        """Take in one answer; when a round is complete, count it from its ``t0``."""
+        self.heard[peer] = Heard(now.fast, reply.refusal)
+        round_ = self._rounds.get(reply.number)
+        if reply.holder != self.session.holder or round_ is None:
+            return ()
+        if reply.refusal:
+            self._quiet(now, quiet=False)
+            return ()
+        round_.waiting.discard(peer)
+        if round_.waiting or not self._others() <= round_.asked:
+            return ()  # not all of them, or the arbiter has heard of one more meanwhile
+        self._quiet(now, quiet=True)
+        return self.session.renewed_by_promise(round_.t0, now)
+
+    def _others(self) -> frozenset[str]:
+        """Return whom the arbiter knows as electors of this session, without this node."""
+        return self.session.electors - {self.session.parameters.node}
+
+    def _quiet(self, now: Now, *, quiet: bool) -> None:
+        if quiet is self.session.quiet:
+            return
+        self.session.quiet = quiet
+        if not quiet:
+            self.session.revalidate(now)
+
+
+@dataclass(slots=True)
+class Elector:
+    """The other side: grants or refuses, and remembers what it has promised (on the ``slow`` clock).
+
+    ``refuse_until`` is the end of the first W after start.
+    """
+
+    refuse_until: Instant = 0
+    _claims: dict[str, Instant] = field(default_factory=dict)
+    _sessions: dict[str, Instant] = field(default_factory=dict)
+    _last: dict[Holder, int] = field(default_factory=dict)
+
+    def asked(self, peer: str, request: PromiseRequest, holding: Iterable[str], now: Now) -> Actions:
+        """Answer a request. ``holding`` are the claims this node holds or may hold."""
+        refusal = self._refusal(peer, request, frozenset(holding), now)
+        if not refusal:
+            self._promise(request, now)
+        return (SendToPeer(peer, PromiseReply(request.holder, request.number, refusal)),)
+
+    def bound_until(self, claim: str, holder_node: str) -> Instant:
+        """Return until when (``slow``) this node has promised not to claim it, nor end that node's session."""
+        return max(self._claims.get(claim, 0), self._sessions.get(holder_node, 0))
+
+    def _refusal(self, peer: str, request: PromiseRequest, holding: frozenset[str], now: Now) -> str:
+        if peer != request.holder.node:
+            return "asked in another node's name"
+        if now.slow < self.refuse_until:
+            return "started a moment ago"
+        if holding.intersection(request.claims):
+            return "holds or is taking the claim itself"
+        if request.number < self._last.get(request.holder, 0):
+            return "an old request"
+        return ""
+
+    def _promise(self, request: PromiseRequest, now: Now) -> None:
+        if request.number == self._last.get(request.holder):
+            return  # the same request over another network, or a replay: it binds no longer than the first one did
+        if len(self._last) > 64:  # incarnations of nodes that restart a lot; the promises themselves stay
+            self._last.clear()
+        self._last[request.holder] = request.number
+        until = now.slow + patience(request.lease)
+        node = request.holder.node
+        self._sessions[node] = max(until, self._sessions.get(node, 0))
+        for claim in request.claims:
+            self._claims[claim] = max(until, self._claims.get(claim, 0))
