@@ -435,6 +435,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	/* ---- gate */
 	:: d_step { holds[me] && ver[me] && deadline[me] > 0 && !gate[me] && NOT_RELEASING(me) ->
 		gate[me] = 1;
+		check();
 		assert(ep[me] >= top_opened || wipes > 0);            /* FENCE */
 #ifdef REACH_TAKEOVER
 		assert(!(ep[me] >= 2 && claim.who == me && inc[a] == 1 && session[a].ended));
@@ -448,7 +449,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 #ifdef REACH_AFTER_WIPE
 		assert(!(wipes > 0 && claim.state == HELD && claim.who == me));
 #endif
-		top_opened = MAX(top_opened, ep[me]); check() }
+		top_opened = MAX(top_opened, ep[me]) }
 	:: d_step { gate[me] && holds[me] -> gate[me] = 0 }         /* in doubt: woke late, heard a foreign advert */
 
 	/* ---- let go: first the gate, then the claim */
@@ -516,10 +517,11 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 			assert(!OPEN(me));
 #endif
 			deadline[me] = ask_worth[me];
+			check();
 			assert(!gate[me] || ep[me] >= top_opened || wipes > 0)    /* FENCE */
 		:: else
 		fi;
-		stop_asking(me); check() }
+		stop_asking(me) }
 #endif
 
 	/* ---- crash and restart; the kernel's gate lives on until the new incarnation closes it */

@@ -25,8 +25,6 @@ def read_command(
     """Return the command of a statement such as ``notify_master "/path arg" user group``. Raises ConfigError."""
     place = statement.values[0].place
     words = split_command(statement.raw, place)
-    if not words or not words[0].strip():
-        raise ConfigError(f"{statement.keyword} names no program", place)
     if len(words) > 3 or (
         len(words) > 1 and not statement.values[0].quoted and words[1].startswith(("-", "/"))
     ):
@@ -37,8 +35,10 @@ def read_command(
         )
     if "\0" in statement.raw or "\0" in "".join(words):
         raise ConfigError(f"{statement.keyword} contains a NUL byte", place)
-    command = words[0].strip()
+    command = words[0].strip() if words else ""
     argv = ["/bin/sh", "-c", command] if command.startswith("<") else split_command(command, place)
+    if not argv or not argv[0]:
+        raise ConfigError(f"{statement.keyword} names no program", place)
     _check_operators(argv, statement, messages)
     return Command(
         tuple(argv),
@@ -66,9 +66,11 @@ def read_notify(section: Section, user: str | None, group: str | None) -> Notify
     """Return the notify commands of an instance or a group; of repeated ones the first counts."""
 
     def command(keyword: str) -> Command | None:
-        if keyword == "notify_deleted" and not any(one.values for one in section.all(keyword)):
-            return None
-        return section.value(keyword, lambda one: read_command(one, section.messages, user, group), None)
+        return section.value(keyword, read, None)
+
+    def read(statement: Statement) -> Command | None:
+        # A bare notify_deleted asks for the notification alone.
+        return read_command(statement, section.messages, user, group) if statement.values else None
 
     return Notify(
         generic=command("notify"),

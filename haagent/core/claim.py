@@ -201,9 +201,9 @@ class Claim:
         """Swap the claim to us. The caller has checked that it may be taken and that nobody was promised otherwise."""
         if self.pending is not None or self._reading or not self.known or not self.session.live(now):
             return ()
-        return self._swap(
-            Purpose.TAKE, ClaimRecord(ClaimState.HELD, self.epoch + 1, self.session.holder), now
-        )
+        electors = self.session.parameters.electors
+        taken = ClaimRecord(ClaimState.HELD, self.epoch + 1, self.session.holder, electors=electors)
+        return self._swap(Purpose.TAKE, taken, now)
 
     def read(self, record: Record | None, now: Now) -> Actions:
         """Take in the answer to our read."""

@@ -183,6 +183,13 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeDeclaredDown:
+    """An operator vouches that this node is down and stays down: its session may be ended without its consent."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerHeard:
     """An authenticated message from another node; ``body`` is the decoded message (see core.failsafe)."""
 
@@ -213,5 +220,6 @@ Event: TypeAlias = (
     | SwitchoverRequested
     | PauseRequested
     | ResumeRequested
+    | NodeDeclaredDown
     | PeerHeard
 )

@@ -58,6 +58,7 @@ class Round:
     """One round of requests: when it began, who was asked, and who has not granted yet."""
 
     t0: Instant
+    lease: Duration
     asked: frozenset[str]
     waiting: set[str]
 
@@ -76,6 +77,7 @@ class Petitioner:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.heard: dict[str, Heard] = {}
+        self._listed: frozenset[str] = frozenset()
         self._number = 0
         self._rounds: dict[int, Round] = {}
         self._next_at: Instant = 0
@@ -84,8 +86,12 @@ class Petitioner:
         """Return when the next round is due, if rounds are being held."""
         return self._next_at if self._rounds else None
 
-    def step(self, claims: tuple[str, ...], now: Now) -> Actions:
-        """Begin the next round if one is due. ``claims`` are the names this node holds."""
+    def step(self, claims: tuple[str, ...], listed: frozenset[str], now: Now) -> Actions:
+        """Begin the next round if one is due.
+
+        ``claims`` are the names this node holds, ``listed`` the electors that their records name.
+        """
+        self._listed = listed
         electors = self._others()
         if not claims or not electors or not self.session.live(now):
             self._rounds.clear()
@@ -96,10 +102,11 @@ class Petitioner:
         if self._rounds and self._rounds[self._number].waiting:
             self._quiet(now, quiet=False)  # the last round is not complete after a whole R
         self._number += 1
-        self._rounds[self._number] = Round(now.fast, electors, set(electors))
+        lease = self.session.parameters.lease
+        self._rounds[self._number] = Round(now.fast, lease, electors, set(electors))
         self._rounds.pop(self._number - ROUNDS_KEPT, None)
         self._next_at = now.fast + self.session.parameters.renew
-        request = PromiseRequest(self.session.holder, self._number, claims, self.session.parameters.lease)
+        request = PromiseRequest(self.session.holder, self._number, claims, lease)
         return tuple(SendToPeer(elector, request) for elector in sorted(electors))
 
     def replied(self, peer: str, reply: PromiseReply, now: Now) -> Actions:
@@ -115,11 +122,11 @@ class Petitioner:
         if round_.waiting or not self._others() <= round_.asked:
             return ()  # not all of them, or the arbiter has heard of one more meanwhile
         self._quiet(now, quiet=True)
-        return self.session.renewed_by_promise(round_.t0, now)
+        return self.session.renewed_by_promise(round_.t0, round_.lease, now)
 
     def _others(self) -> frozenset[str]:
-        """Return whom the arbiter knows as electors of this session, without this node."""
-        return self.session.electors - {self.session.parameters.node}
+        """Return whom the arbiter may know as electors, in the session's record or in a claim's, but for this node."""
+        return (self.session.electors | self._listed) - {self.session.parameters.node}
 
     def _quiet(self, now: Now, *, quiet: bool) -> None:
         if quiet is self.session.quiet:
@@ -133,10 +140,11 @@ class Petitioner:
 class Elector:
     """The other side: grants or refuses, and remembers what it has promised (on the ``slow`` clock).
 
-    ``refuse_until`` is the end of the first W after start.
+    ``started`` begins the time in which it refuses: W, for it may have forgotten what it did.
     """
 
-    refuse_until: Instant = 0
+    lease: Duration
+    started: Instant = 0
     _claims: dict[str, Instant] = field(default_factory=dict)
     _sessions: dict[str, Instant] = field(default_factory=dict)
     _last: dict[Holder, int] = field(default_factory=dict)
@@ -155,7 +163,7 @@ class Elector:
     def _refusal(self, peer: str, request: PromiseRequest, holding: frozenset[str], now: Now) -> str:
         if peer != request.holder.node:
             return "asked in another node's name"
-        if now.slow < self.refuse_until:
+        if now.slow < self.started + patience(max(self.lease, request.lease)):
             return "started a moment ago"
         if holding.intersection(request.claims):
             return "holds or is taking the claim itself"

@@ -20,7 +20,7 @@ Without an arbiter (``arbiter none``) the claim and session are stand-ins that a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haagent.core.actions import Action, Actions, CloseGate, OpenGate, Tell
 from haagent.core.claim import Claim, Standing
@@ -39,7 +39,7 @@ class Context:
     """What a group may ask of its node: the session, other nodes' sessions, ending them, and promises given.
 
     ``end`` ends another node's expired session; ``bound_until`` is when a promise not to claim runs out (``slow``),
-    0 if none; ``hungry`` keeps the session renewed because something is wanted.
+    0 if none. ``declared_down`` are nodes that an operator vouches for being down.
     """
 
     session: Session
@@ -47,6 +47,7 @@ class Context:
     end: Callable[[Holder, Now], Actions]
     bound_until: Callable[[str, str], Instant]
     earliest_claim: Instant = 0
+    declared_down: set[str] = field(default_factory=set)
     paused: bool = False
     stopping: bool = False
 
@@ -112,6 +113,11 @@ class Group:
     def needs_session(self) -> bool:
         """Tell whether the session must be renewed at R for this group's sake."""
         return self.claim.held or self.wanted or not self.idle
+
+    @property
+    def holds_or_may(self) -> bool:
+        """Tell whether this node holds the claim or may come to hold it by what it has already sent."""
+        return self.claim.mine is not None or self.claim.uncertain or self.claim.adopting or not self.idle
 
     def priority(self) -> int:
         """Return what a bid says: the weakest member's effective priority."""
@@ -417,7 +423,14 @@ class Group:
         if any(time is None for time in times):
             return None
         latest = max(time for time in times if time is not None)
-        return max(latest, self.context.earliest_claim) if not self.claim.adopting else now.fast
+        if self.claim.adopting:
+            return now.fast
+        return latest if self._names_this_node() else max(latest, self.context.earliest_claim)
+
+    def _names_this_node(self) -> bool:
+        """Tell whether an earlier run of this node holds the claim: it cannot have promised it to anybody."""
+        holder = self.claim.holder
+        return holder is not None and holder.node == self.context.session.parameters.node
 
     def _waiting_until(self, now: Now) -> Instant | None:
         """Return when a wait on the ``slow`` clock is over, if that is what stands in the way."""
@@ -439,8 +452,16 @@ class Group:
         if standing in (Standing.FREE, Standing.FREED):
             return self.claim.take(now)
         if standing is Standing.TAKEN and holder is not None and self._expired_at is not None:
-            return self.context.end(holder, now)
+            return self.context.end(holder, now) if self._may_end(holder) else ()
         return ()
+
+    def _may_end(self, holder: Holder) -> bool:
+        """Tell whether the holder counts on our promise; if not, it may live on promises that we know nothing of."""
+        session, claim = self.context.observe(holder.node).session, self.claim.claim
+        assert claim is not None
+        electors = claim.electors if session is None else session.electors
+        known = not electors or self.context.session.parameters.node in electors
+        return known or holder.node in self.context.declared_down
 
     def _raise(self, now: Now) -> Actions:
         self.gate_open = True

@@ -30,6 +30,7 @@ from haagent.core.events import (
     ForeignAnnouncement,
     IPAddress,
     LinkChanged,
+    NodeDeclaredDown,
     PacketDiscarded,
     PauseRequested,
     PeerHeard,
@@ -45,6 +46,7 @@ from haagent.core.events import (
     SwitchoverRequested,
     TrackResult,
 )
+from haagent.core.failsafe import Elector, Petitioner, PromiseReply, PromiseRequest
 from haagent.core.group import Context, Group, GroupParameters
 from haagent.core.instance import Instance, InstanceParameters
 from haagent.core.observation import SessionObservation, patience
@@ -119,7 +121,9 @@ class Node:
         self.addresses: dict[str, IPAddress | None] = {}
         self.trackers: dict[str, Tracker] = {}
         self.groups: dict[str, Group] = {}
-        self.context = Context(self.session, self.observe, self._end, lambda _claim, _holder: 0)
+        self.petitioner = Petitioner(self.session)
+        self.elector = Elector(parameters.session.lease)
+        self.context = Context(self.session, self.observe, self._end, self.elector.bound_until)
         self.started = False
         self.stopped = False
         self._found: dict[str, tuple[Group, Instance]] = {}
@@ -217,7 +221,8 @@ class Node:
         """Return when DeadlineReached is due, on the ``fast`` clock."""
         if not self.started or self.stopped:
             return None
-        times = (self._queue[0][0] if self._queue else None, self.session.next_deadline(), self._watch_at)
+        first = self._queue[0][0] if self._queue else None
+        times = (first, self.session.next_deadline(), self._watch_at, self.petitioner.next_deadline())
         return min((time for time in times if time is not None), default=None)
 
     def _advertised(self, event: AdvertisementReceived, now: Now) -> Actions:
@@ -272,8 +277,11 @@ class Node:
             case PauseRequested() | ResumeRequested():
                 self.context.paused = isinstance(event, PauseRequested)
                 return self._step_all(now)
-            case PeerHeard():
-                return ()
+            case PeerHeard(peer, body):
+                return self._peer_heard(peer, body, now)
+            case NodeDeclaredDown(node):
+                self.context.declared_down.add(node)
+                return self._step_all(now)
             case _:
                 assert_never(event)
 
@@ -281,6 +289,7 @@ class Node:
 
     def _startup(self, now: Now) -> Actions:
         self.started = True
+        self.elector.started = now.slow
         wait = patience(self.session.parameters.lease) if self.parameters.arbitrated else 0
         self.context.earliest_claim = now.fast + max(self.parameters.startup_delay, wait)
         self._watch_at = now.fast if self.parameters.arbitrated else None
@@ -335,7 +344,7 @@ class Node:
             return ()
         session = self.session
         session.activate(now, active=bool(self._hungry))
-        actions = session.step(now)
+        actions = session.step(now) + self._petition(now)
         standing = (session.live(now), session.suspended, session.incarnation, session.breaks)
         if standing != self._standing:
             actions += self._standing_changed(standing, now)
@@ -347,6 +356,24 @@ class Node:
         if self.context.stopping and not self.stopped:
             actions += self._stop_if_done(now)
         return actions
+
+    def _petition(self, now: Now) -> Actions:
+        """Ask the electors to renew the session, for the claims that are held."""
+        if not self.parameters.session.electors:
+            return ()
+        held = tuple(group.claim for group in self.groups.values() if group.claim.held)
+        listed = frozenset(elector for claim in held if claim.claim for elector in claim.claim.electors)
+        return self.petitioner.step(tuple(claim.name for claim in held), listed, now)
+
+    def _peer_heard(self, peer: str, body: object, now: Now) -> Actions:
+        match body:
+            case PromiseRequest():
+                busy = [group.name for group in self.groups.values() if group.holds_or_may]
+                return self.elector.asked(peer, body, busy, now)
+            case PromiseReply():
+                return self.petitioner.replied(peer, body, now)
+            case _:
+                return ()
 
     def _standing_changed(self, standing: Standing, now: Now) -> Actions:
         before, self._standing = self._standing, standing

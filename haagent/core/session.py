@@ -165,11 +165,11 @@ class Session:
             self.closed = True
         self.revalidate(now)
 
-    def renewed_by_promise(self, t0: Instant, now: Now) -> Actions:
+    def renewed_by_promise(self, t0: Instant, lease: Duration, now: Now) -> Actions:
         """Count the unanimous promise of the electors that was asked for at ``t0``. It renews, it begins no term."""
         if self._lapsed or self.suspended:
             return ()
-        return self.extend(t0, self.parameters.lease, now, "peers")
+        return self.extend(t0, lease, now, "peers")
 
     def extend(self, t0: Instant, lease: Duration, now: Now, by: str) -> Actions:
         """Count a renewal of ``lease`` that was asked for at ``t0``, granted by the arbiter or by the electors."""

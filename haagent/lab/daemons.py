@@ -166,7 +166,8 @@ class Haagent(_OnNode):
 
     def argv(self) -> tuple[str, ...]:
         files = [word for file in self._files for word in ("-f", str(file))]
-        return (sys.executable, "-m", "haagent", "run", *files)
+        own = ("--run-directory", str(self.directory))  # nodes of a lab share this machine's /run
+        return (sys.executable, "-m", "haagent", "run", *own, *files)
 
     def status(self) -> object:
         """Return what ``haagent status --json`` says, for display; verdicts never use it."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from haagent.config.arbiters import parse_arbiter
 from haagent.config.dump import to_json
-from haagent.config.grammar import TABLES
+from haagent.config.grammar import TABLES, Body
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
 
@@ -74,6 +74,34 @@ def answer(path: Path, content: bytes) -> None:
 @given(st.text() | WORDS)
 def test_any_text(tmp_path: Path, text: str) -> None:
     answer(tmp_path / "c.conf", text.encode("utf-8", "surrogatepass"))
+
+
+def section(dice: random.Random, context: str, depth: int = 0) -> list[str]:
+    """Return lines of a block: mostly right keywords in the right place, with right and wrong values."""
+    lines = []
+    for _ in range(dice.randrange(8)):
+        row = TABLES[context][dice.choice(list(TABLES[context]))]
+        count = max(0, row.least + dice.choice((0, 0, 0, 1, -1)))
+        line = " ".join([row.name, *(dice.choice(VALUES).strip("{}\n") for _ in range(count))])
+        inner = row.name if row.name in TABLES else "arbiter"
+        if row.body is Body.NONE or dice.random() < 0.05:
+            lines.append(line)
+        elif row.body is Body.LINES or depth > 3:
+            lines += [
+                line + " {",
+                *(" ".join(dice.choices(VALUES, k=2)) for _ in range(dice.randrange(3))),
+                "}",
+            ]
+        else:
+            lines += [line + " {", *section(dice, inner, depth + 1), "}"]
+    return lines
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_almost_right_files(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    for _ in range(40):
+        answer(tmp_path / "c.conf", "\n".join(section(dice, "top")).encode())
 
 
 @RELAXED

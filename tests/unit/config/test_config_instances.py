@@ -244,3 +244,8 @@ def test_a_repeated_keyword_says_which_one_counts(instance) -> None:
     assert one.notify.master is not None
     assert one.notify.master.argv == ("/a",)
     assert len(instance.warnings) == 2
+
+
+def test_a_bare_notify_deleted_runs_nothing(instance) -> None:
+    assert instance("notify_deleted").notify.deleted is None
+    assert instance("notify_deleted\nnotify_deleted /x").notify.deleted is None
