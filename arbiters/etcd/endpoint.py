@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from arbiters.etcd.failures import StaleToken, explain
+from arbiters.etcd.failures import WANTS_A_USER, Denied, StaleToken, explain
 from arbiters.etcd.messages import AUTHENTICATE, AuthenticateRequest, Method
 from arbiters.etcd.settings import Account, Certificates, Settings
 from haagent.arbiter import Misconfigured, Unavailable
@@ -138,14 +138,16 @@ class Endpoint:
             raise Unavailable(f"{self.target}: no answer within {timeout:.3f} s") from None
 
     async def _authenticated(self, method: Method, request: Any, timeout: float) -> Any:
+        """Send ``request``, and once more after logging in anew if etcd refused our token: it did nothing then."""
         token = await self._token()
         try:
             return await self._send(method, request, timeout, token)
         except grpc.aio.AioRpcError as error:
-            if not isinstance(explain(error, self.target), StaleToken):
-                raise
+            meaning = explain(error, self.target)
+        if not isinstance(meaning, (StaleToken, Denied)):
+            raise meaning
         if self._account is None:
-            raise Misconfigured(f"{self.target}: this etcd wants a user; give username and password")
+            raise meaning if isinstance(meaning, Denied) else Misconfigured(f"{meaning}: {WANTS_A_USER}")
         token = await self._token(stale=token)
         try:
             return await self._send(method, request, timeout, token)

@@ -10,6 +10,7 @@ import grpc
 
 from haagent.arbiter import ArbiterError, Misconfigured, Unavailable
 
+WANTS_A_USER = "this etcd wants a user; give username and password"
 _NO_CONNECTION = ("failed to connect", "DNS resolution failed")
 _UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed", "WRONG_VERSION_NUMBER")
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "revision in header is old")
@@ -25,6 +26,10 @@ class Untrusted(NotSent):
 
 class StaleToken(Unavailable):
     """The member does not know our token (any more); nothing was done."""
+
+
+class Denied(Misconfigured):
+    """Our user may not do that. Or our token is stale and etcd took the user from the client certificate."""
 
 
 class LeaseNotFound(Unavailable):
@@ -45,11 +50,11 @@ def explain(error: grpc.aio.AioRpcError, target: str) -> ArbiterError:
         case grpc.StatusCode.INVALID_ARGUMENT if any(phrase in details for phrase in _STALE_TOKEN):
             return StaleToken(text)
         case grpc.StatusCode.INVALID_ARGUMENT if "user name is empty" in details:
-            return Misconfigured(f"{text}: this etcd wants a user; give username and password")
+            return Misconfigured(f"{text}: {WANTS_A_USER}")
         case grpc.StatusCode.INVALID_ARGUMENT if "authentication failed" in details:
             return Misconfigured(f"{text}: check username and password")
         case grpc.StatusCode.PERMISSION_DENIED:
-            return Misconfigured(f"{text}: grant this user readwrite on our prefix, /haagent/<domain>/")
+            return Denied(f"{text}: grant this user readwrite on our prefix, /haagent/<domain>/")
         case grpc.StatusCode.UNIMPLEMENTED:
             return Misconfigured(f"{text}: this is not an etcd with the v3 API")
         case grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -40,12 +40,9 @@ def read_command(
     if not argv or not argv[0]:
         raise ConfigError(f"{statement.keyword} names no program", place)
     _check_operators(argv, statement, messages)
-    return Command(
-        tuple(argv),
-        words[1] if len(words) > 1 else user,
-        words[2].lstrip(":") if len(words) > 2 else group,
-        statement.place,
-    )
+    if len(words) > 1:
+        user, group = words[1], words[2].lstrip(":") if len(words) > 2 else None
+    return Command(tuple(argv), user, group, statement.place)
 
 
 def _check_operators(argv: list[str], statement: Statement, messages: Messages) -> None:

@@ -184,14 +184,15 @@ class Group:
 
     def next_deadline(self, now: Now) -> Instant | None:
         """Return when ``step`` is due, on the ``fast`` clock."""
-        times = [member.next_deadline() for member in self.members]
-        times.append(self.claim.next_deadline())
-        if self.idle:
-            wanting_at = self._wanting_at(now)
-            if wanting_at is not None and not self.wanted:
-                times.append(wanting_at)
-            times.append(self._waiting_until(now))
-        return min((time for time in times if time is not None), default=None)
+        best = self.claim.next_deadline()
+        for member in self.members:
+            best = _sooner(best, member.next_deadline())
+        if self.raised or not self.idle:
+            return best
+        wanting_at = self._wanting_at(now)
+        if wanting_at is not None and not self.wanted:
+            best = _sooner(best, wanting_at)
+        return _sooner(best, self._waiting_until(now))
 
     def tick(self, now: Now) -> Actions:
         """Do what is due; the steady path of a MASTER is the first line."""
@@ -483,3 +484,9 @@ class Group:
         old, self.state = self.state, state
         reason = self.members[0].reason
         return (Tell(StateChanged(self.name, old, state, 0, self.claim.epoch, reason, group=True)),)
+
+
+def _sooner(one: Instant | None, other: Instant | None) -> Instant | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

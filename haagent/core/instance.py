@@ -258,11 +258,15 @@ class Instance:
 
     def next_deadline(self) -> Instant | None:
         """Return when ``tick`` is due while the instance is raised; None while idle."""
-        if self.phase is Phase.UP:
-            times = (self.router.next_deadline(), *self._announce_at[:1], self._install_again_at)
-        else:
-            times = (self._install_again_at,)
-        return min((time for time in times if time is not None), default=None)
+        best = self._install_again_at
+        if self.phase is not Phase.UP:
+            return best
+        adver_at = self.router.next_deadline()
+        if adver_at is not None and (best is None or adver_at < best):
+            best = adver_at
+        if self._announce_at and (best is None or self._announce_at[0] < best):
+            best = self._announce_at[0]
+        return best
 
     def tick(self, now: Instant) -> Actions:
         """Send what is due: the advertisement, repeated announcements, another try to install."""

@@ -300,12 +300,14 @@ class Node:
         queue = self._queue
         while queue and queue[0][0] <= now.fast:
             group = heapq.heappop(queue)[2]
-            group.due = None
-            deadline = group.next_deadline(now)
+            group.due = group.next_deadline(now)
             if (
-                deadline is None or deadline <= now.fast
-            ):  # else it has moved on, as a BACKUP's does all the time
-                actions += group.tick(now)
+                group.due is not None and group.due > now.fast
+            ):  # it has moved on, as a BACKUP's does all the time
+                heapq.heappush(queue, (group.due, next(self._ticket), group))
+                continue
+            group.due = None
+            actions += group.tick(now)
             actions += self._settle(group, now)
         if self._watch_at is not None and now.fast >= self._watch_at:
             actions += self._watch(now)

@@ -7,7 +7,7 @@ lifetimes end by themselves when the agent is killed or stopped for as long as V
 from __future__ import annotations
 
 from haagent.core.actions import Actions, ExtendGate, Tell
-from haagent.core.claim import Claim, Standing
+from haagent.core.claim import Claim, Observe, Standing
 from haagent.core.records import Holder
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
@@ -46,6 +46,10 @@ class UnarbitratedClaim(Claim):
     """A claim that is there for the taking, and counts its epochs for this run alone."""
 
     guarded = False
+
+    def __init__(self, name: str, session: Session, observe: Observe) -> None:
+        super().__init__(name, session, observe)
+        self.known = True  # there is nothing to read
 
     @property
     def held(self) -> bool:

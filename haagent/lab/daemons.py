@@ -35,7 +35,7 @@ class ClusterSpec:
     version: Literal[2, 3] = 3
     vrid: int = 51
     preempt: bool = True
-    extra: str = ""  # further lines inside vrrp_instance
+    extra: tuple[str, ...] = ()  # further lines inside vrrp_instance
 
     @property
     def vips(self) -> tuple[IPv4Address | IPv6Address, ...]:
@@ -64,7 +64,7 @@ def keepalived_conf(spec: ClusterSpec, node: str) -> str:
         f"    priority {spec.priority(node)}",
         f"    advert_int {to_seconds(spec.advert):g}",
         *([] if spec.preempt else ["    nopreempt"]),
-        *([f"    {spec.extra}"] if spec.extra else []),
+        *(f"    {line}" for line in spec.extra),
         "    virtual_ipaddress {",
         f"        {spec.vip4}/32 dev lan",
         "    }",

@@ -221,7 +221,13 @@ class EtcdCluster:
                 return member
         raise ServerError("no member says that it leads")
 
-    def etcdctl(self, *arguments: str, endpoints: Sequence[str] | None = None, timeout: float = 5.0) -> str:
+    def etcdctl(
+        self,
+        *arguments: str,
+        endpoints: Sequence[str] | None = None,
+        timeout: float = 5.0,
+        stdin: str | None = None,
+    ) -> str:
         """Run etcdctl, as root where there are users, and return its output. Raises ServerError."""
         command = [*self._inside(self.members[0]), "env", "ETCDCTL_API=3", "etcdctl", *arguments]
         command += ["--endpoints", ",".join(endpoints or self.endpoints), f"--command-timeout={timeout}s"]
@@ -229,7 +235,9 @@ class EtcdCluster:
             command += ["--cacert", str(tls.ca), "--cert", str(tls.client_cert), "--key", str(tls.client_key)]
         if self._authenticated:
             command += ["--user", f"root:{ROOT_PASSWORD}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout + 5, check=False)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=timeout + 5, check=False
+        )
         if done.returncode:
             raise ServerError(f"etcdctl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

@@ -36,9 +36,17 @@ def etcd_trio(etcd_directory: Path) -> Iterator[EtcdCluster]:
 
 
 @pytest.fixture(scope="session")
+def etcd_users(etcd_directory: Path) -> Iterator[EtcdCluster]:
+    """One member that wants a user and a password, without TLS."""
+    options = EtcdOptions(user="ha", password="secret", **QUICK)
+    with EtcdCluster(etcd_directory / "users", options=options) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def etcd_secure(etcd_directory: Path) -> Iterator[EtcdCluster]:
     """One member that wants a client certificate, and a user with a password."""
     certificates = make_certificates(etcd_directory / "certificates", ["127.0.0.1"])
-    options = EtcdOptions(certificates=certificates, user="ha", password="a:b c", **QUICK)
+    options = EtcdOptions(certificates=certificates, user="ha", password="a:b-c", **QUICK)
     with EtcdCluster(etcd_directory / "secure", options=options) as cluster:
         yield cluster

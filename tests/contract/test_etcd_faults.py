@@ -227,13 +227,25 @@ async def test_black_hole_costs_one_call(etcd_single: EtcdCluster) -> None:
             await arbiter.aclose()
 
 
-async def test_forgotten_token_is_renewed_inside_the_call(etcd_secure: EtcdCluster) -> None:
-    """etcd keeps its simple tokens in memory: a restarted member knows none of them."""
-    async with opened(etcd_secure) as arbiter:
+@pytest.mark.parametrize("kind", ["etcd_users", "etcd_secure"])
+async def test_refused_token_is_renewed_inside_the_call(kind: str, request: pytest.FixtureRequest) -> None:
+    """A new password, even the same one, makes every token void, as a token's own expiry does.
+
+    With a client certificate etcd then takes the user from the certificate and says "permission denied".
+    """
+    cluster: EtcdCluster = request.getfixturevalue(kind)
+    async with opened(cluster) as arbiter:
         record = await write(arbiter, "claims/web", None)
+        for _ in range(2):
+            cluster.etcdctl("user", "passwd", "ha", "--interactive=false", stdin=cluster.options.password)
+            record = await write(arbiter, "claims/web", record)
+
+
+async def test_restarted_server_with_users_is_found_again(etcd_secure: EtcdCluster) -> None:
+    async with opened(etcd_secure) as arbiter:
+        await write(arbiter, "claims/web", None)
         etcd_secure.restart(etcd_secure.members[0])
-        await asyncio.sleep(0.3)
-        await write(arbiter, "claims/web", record)
+        await first_success(arbiter, "claims/web", within=3.0)
 
 
 async def refusal(cluster: EtcdCluster, **words: str) -> str:
@@ -273,15 +285,18 @@ async def test_tls_towards_a_plain_server_says_so(etcd_single: EtcdCluster) -> N
             await arbiter.read("claims/web", timeout=TIMEOUT)
 
 
-async def test_user_is_wanted_where_authentication_is_on(etcd_directory: Path) -> None:
-    options = EtcdOptions(user="ha", password="secret", heartbeat=50, election=500)
-    with EtcdCluster(etcd_directory / "users", options=options) as cluster:
-        arbiter = await open_arbiter(ArbiterOptions(cluster.endpoints, "d", "a", 0.5, {}))
-        try:
-            with pytest.raises(Misconfigured, match="give username and password"):
-                await arbiter.read("claims/web", timeout=TIMEOUT)
-        finally:
-            await arbiter.aclose()
+async def test_user_is_wanted_where_authentication_is_on(etcd_users: EtcdCluster) -> None:
+    arbiter = await open_arbiter(ArbiterOptions(etcd_users.endpoints, "d", "a", 0.5, {}))
+    try:
+        with pytest.raises(Misconfigured, match="give username and password"):
+            await arbiter.read("claims/web", timeout=TIMEOUT)
+    finally:
+        await arbiter.aclose()
+
+
+async def test_user_is_harmless_where_authentication_is_off(etcd_single: EtcdCluster) -> None:
+    async with opened(etcd_single, username="ha", password="secret") as arbiter:
+        await write(arbiter, "claims/web", None)
 
 
 async def test_repeated_revision_of_a_wiped_store_is_a_conflict(etcd_directory: Path) -> None:
@@ -344,6 +359,17 @@ async def test_revoking_the_lease_removes_the_session_only_and_the_next_one_gets
             await write(arbiter, "sessions/a", session)
         _, another = await attached_session(arbiter, etcd_single)
         assert another != lease
+
+
+async def test_lost_lease_is_replaced_before_anybody_needs_it(etcd_single: EtcdCluster) -> None:
+    async with opened(etcd_single) as arbiter:
+        _, lease = await attached_session(arbiter, etcd_single)
+        before = set(etcd_single.etcdctl("lease", "list").split()[3:])
+        etcd_single.etcdctl("lease", "revoke", lease)
+        until = time.monotonic() + 3.0
+        while set(etcd_single.etcdctl("lease", "list").split()[3:]) <= before:
+            assert time.monotonic() < until, "no other lease was granted"
+            await asyncio.sleep(0.1)
 
 
 async def test_session_of_a_live_node_stays_and_of_a_dead_one_is_collected(etcd_single: EtcdCluster) -> None:

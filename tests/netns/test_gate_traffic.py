@@ -132,6 +132,8 @@ FOREIGN_OUTGOING = {
     "resignation": advert(0),
     "resignation v6": advert(0, family=6),
     "resignation of an owner": advert(0, source=VIP4),
+    "ipv4 cut short": ether(ipv4(VIP4, B4, 17, b"")[:15], 0x0800, MAC_B),
+    "ipv6 cut short": ether(ipv6(VIP6, B6, 17, b"")[:23], 0x86DD, MAC_B),
     "unknown ethertype": ether(bytes(46), 0x88B5, MAC_B),
 }
 

@@ -18,7 +18,10 @@ PAIRS: tuple[tuple[DaemonKind, DaemonKind], ...] = (("keepalived", "keepalived")
 SPECS = {
     "v3": ClusterSpec(version=3, advert=100 * MILLISECOND),
     "v2-auth": ClusterSpec(
-        version=2, advert=SECOND, vip6=None, extra="authentication { auth_type PASS auth_pass s3cret }"
+        version=2,
+        advert=SECOND,
+        vip6=None,
+        extra=("authentication {", "    auth_type PASS", "    auth_pass s3cret", "}"),
     ),
 }
 QUICK_SPECS = ("v3",)

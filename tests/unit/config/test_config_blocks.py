@@ -13,7 +13,7 @@ from haagent.core.units import MILLISECOND, SECOND
 SITE = """
 global_defs {
     router_id node-a
-    script_user ha
+    script_user ha hagroup
     enable_script_security
 }
 vrrp_script web {
@@ -66,9 +66,11 @@ def test_notification_and_tracking_as_the_manuals_show_it(read) -> None:
     assert notify.generic is not None
     assert notify.generic.argv == ("/usr/local/bin/changed",)
     assert notify.master is not None
-    assert (notify.master.argv, notify.master.user) == (("/usr/local/bin/changed", "up", "a b"), "ha")
+    assert notify.master.argv == ("/usr/local/bin/changed", "up", "a b")
+    assert (notify.master.user, notify.master.group) == ("ha", "hagroup")
     assert notify.backup is not None
-    assert (notify.backup.argv, notify.backup.user) == (("/usr/local/bin/changed", "down"), "root")
+    assert notify.backup.argv == ("/usr/local/bin/changed", "down")
+    assert (notify.backup.user, notify.backup.group) == ("root", None)
     assert notify.fault is not None
     assert (notify.fault.argv, notify.fault.user, notify.fault.group) == (
         ("/usr/local/bin/fault",),

@@ -179,11 +179,16 @@ def test_a_link_local_address_is_guarded_on_its_own_interface_only(loaded: Loade
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_truncated_frame_never_passes_less_foreign_traffic(loaded: Loaded, name: str) -> None:
     direction, frame, passes = SHAPES[name]
-    for length in range(15, len(frame)):
+    for length in filter(lambda length: runnable(frame[:length]), range(15, len(frame))):
         for ethernet in (True, False):
             verdict = loaded.verdict(direction, frame[:length], ethernet=ethernet)
             assert verdict == (PASS if model(direction, frame[:length]) else DROP), length
             assert verdict == PASS or not passes or direction == "out"
+
+
+def runnable(frame: bytes) -> bool:
+    """The kernel's test run refuses IP frames without a whole IP header; test_gate_traffic sends some of those."""
+    return len(frame) >= {b"\x08\x00": 34, b"\x86\xdd": 54}.get(frame[12:14], 15)
 
 
 def model(direction: str, frame: bytes) -> bool:
@@ -280,12 +285,16 @@ def _random_frame(chance: random.Random) -> bytes:
 
 
 def test_random_frames_get_the_verdict_of_the_model(loaded: Loaded) -> None:
-    chance, dropped = random.Random(20240917), 0
+    chance, dropped, ran = random.Random(20240917), 0, 0
     for number in range(6000):
         frame = _random_frame(chance)
+        if not runnable(frame):
+            continue
+        ran += 1
         for direction in ("in", "out"):
             expected = model(direction, frame)
             dropped += not expected
-            found = loaded.verdict(direction, frame, ethernet=True)
+            found = loaded.verdict(direction, frame, ethernet=bool(number % 4))
             assert found == (PASS if expected else DROP), f"frame {number} {direction}: {frame.hex()}"
+    assert ran > 4000
     assert dropped > 1000
