@@ -13,6 +13,11 @@ from haagent.arbiter import ArbiterError, Misconfigured, Unavailable
 WANTS_A_USER = "this etcd wants a user; give username and password"
 _NO_CONNECTION = ("failed to connect", "DNS resolution failed")
 _UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed", "WRONG_VERSION_NUMBER")
+_QUESTIONS = (  # a server that is just dying looks the same, so these stay Unavailable
+    ("Handshake read failed", "does this endpoint speak TLS?"),
+    ("Unwrap failed", "does this server want a client certificate (cert, key)?"),
+    ("Socket closed", "does this server want TLS (ca)?"),
+)
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "revision in header is old")
 
 
@@ -65,6 +70,5 @@ def explain(error: grpc.aio.AioRpcError, target: str) -> ArbiterError:
 def _not_connected(text: str) -> NotSent:
     if any(phrase in text for phrase in _UNTRUSTED):
         return Untrusted(f"{text}: check ca, server_name and whether this endpoint speaks TLS")
-    if "Handshake read failed" in text:
-        return NotSent(f"{text}: does this endpoint speak TLS?")
-    return NotSent(text)
+    questions = (question for phrase, question in _QUESTIONS if phrase in text)
+    return NotSent(": ".join((text, *questions)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
@@ -386,18 +387,15 @@ async def test_session_of_a_live_node_stays_and_of_a_dead_one_is_collected(etcd_
         await write(bystander, "claims/web", None)
 
 
-async def test_no_noise_and_a_clean_end(etcd_trio: EtcdCluster) -> None:
-    """A program that loses a member, and ends, writes nothing to standard error."""
-    program = f"""
-import asyncio, logging
+NOISE = """
+import asyncio, logging, sys
 logging.basicConfig(level=logging.DEBUG, format="%(name)s %(message)s")
 logging.getLogger("asyncio").setLevel(logging.WARNING)
 from arbiters.etcd import open_arbiter
-from haagent.arbiter import ArbiterOptions
+from haagent.arbiter import ArbiterOptions, Unavailable
 
-async def main():
-    options = ArbiterOptions(("127.0.0.1:1", *{etcd_trio.endpoints!r}), "noise", "a", 0.5, {{}})
-    arbiter = await open_arbiter(options)
+async def main(plain, secure, ca):
+    arbiter = await open_arbiter(ArbiterOptions(("127.0.0.1:1", plain), "noise", "a", 0.5, {}))
     async def watch():
         async for change in arbiter.changes():
             pass
@@ -409,21 +407,30 @@ async def main():
     await asyncio.sleep(0.1)
     watching.cancel()
     await arbiter.aclose()
-    print("done")
+    naked = await open_arbiter(ArbiterOptions((secure,), "noise", "a", 0.5, {"ca": ca}))
+    try:
+        await naked.read("claims/web", timeout=2.0)
+    except Unavailable as error:
+        print(error)
+    await naked.aclose()
 
-asyncio.run(main())
+asyncio.run(main(*sys.argv[1:]))
 """
+
+
+async def test_no_noise_and_a_clean_end(etcd_single: EtcdCluster, etcd_secure: EtcdCluster) -> None:
+    """A program that meets a dead member and a server that refuses it writes nothing to standard error."""
+    arguments = (etcd_single.endpoints[0], etcd_secure.endpoints[0], etcd_secure.settings["ca"])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-W",
-        "error",
-        "-c",
-        program,
+        *(sys.executable, "-W", "error", "-c", NOISE, *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=environment,
     )
     out, err = await asyncio.wait_for(process.communicate(), 20)
-    assert (process.returncode, out, err) == (0, b"done\n", b"")
+    assert (process.returncode, err) == (0, b"")
+    assert b"does this server want a client certificate" in out
 
 
 async def test_every_error_is_one_of_ours(etcd_single: EtcdCluster) -> None:

@@ -95,10 +95,12 @@ class Wire:
         return opened
 
 
-def guard(claim: str = "web", *, interface: str = "g0", vrid: int = VRID, unicast: bool = False, octet: int = 100) -> Guard:
+def guard(
+    claim: str = "web", *, interface: str = "g0", vrid: int = VRID, unicast: bool = False, octet: int = 100
+) -> Guard:
     """A claim of one IPv4 and one IPv6 virtual router on one interface."""
     own4, own6 = ip_address(f"10.77.0.{octet}"), ip_address(f"fd77::{octet}")
-    to4, to6 = ((B4, B6) if unicast else (MCAST4, MCAST6))
+    to4, to6 = (B4, B6) if unicast else (MCAST4, MCAST6)
     return Guard(
         claim,
         (
@@ -112,12 +114,22 @@ def ether(payload: bytes, kind: int, destination: bytes = BROADCAST, source: byt
     return destination + source + struct.pack(">H", kind) + payload
 
 
-def arp(sender: str, target: str, *, op: int = 1, source: bytes = MAC_A, destination: bytes = BROADCAST) -> bytes:
-    body = struct.pack(">HHBBH", 1, 0x0800, 6, 4, op) + source + ip_address(sender).packed + bytes(6) + ip_address(target).packed
+def arp(
+    sender: str, target: str, *, op: int = 1, source: bytes = MAC_A, destination: bytes = BROADCAST
+) -> bytes:
+    body = (
+        struct.pack(">HHBBH", 1, 0x0800, 6, 4, op)
+        + source
+        + ip_address(sender).packed
+        + bytes(6)
+        + ip_address(target).packed
+    )
     return ether(body, 0x0806, destination, source).ljust(60, b"\0")
 
 
-def ipv4(source: str, destination: str, protocol: int, body: bytes, options: bytes = b"", fragment: int = 0) -> bytes:
+def ipv4(
+    source: str, destination: str, protocol: int, body: bytes, options: bytes = b"", fragment: int = 0
+) -> bytes:
     words = 5 + len(options) // 4
     head = struct.pack(">BBHHHBBH", 0x40 | words, 0, 4 * words + len(body), 1, fragment, 255, protocol, 0)
     head += ip_address(source).packed + ip_address(destination).packed + options
@@ -143,10 +155,19 @@ def solicitation(source: str, target: str, hardware: bytes) -> bytes:
 
 def announcement(source: str, target: str, hardware: bytes) -> bytes:
     body = bytes((136, 0, 0, 0, 0x20, 0, 0, 0)) + ip_address(target).packed + bytes((2, 1)) + hardware
-    return ether(ipv6(source, "ff02::1", 58, icmpv6(source, "ff02::1", body)), 0x86DD, b"\x33\x33\0\0\0\1", hardware)
+    return ether(
+        ipv6(source, "ff02::1", 58, icmpv6(source, "ff02::1", body)), 0x86DD, b"\x33\x33\0\0\0\1", hardware
+    )
 
 
-def advert(priority: int, *, family: int = 4, vrid: int = VRID, destination: str | None = None, source: str | None = None) -> bytes:
+def advert(
+    priority: int,
+    *,
+    family: int = 4,
+    vrid: int = VRID,
+    destination: str | None = None,
+    source: str | None = None,
+) -> bytes:
     body = bytes((0x31, vrid, priority, 1, 0, 100, 0, 0)) + (bytes(4) if family == 4 else bytes(16))
     if family == 4:
         return ether(ipv4(source or A4, destination or MCAST4, 112, body), 0x0800, MAC_B)

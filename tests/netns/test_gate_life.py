@@ -71,7 +71,9 @@ def test_traffic_stops_at_the_deadline(wire: Wire, ends: tuple, mode: str, allow
         gate.extend(deadline)
         assert arrives(FROM_VIP, *ends)
         lateness.append((_last_passed(ends[0], deadline) - deadline) / MILLISECOND)
-    print(f"{mode}: lateness ms min {min(lateness):.3f} median {statistics.median(lateness):.3f} max {max(lateness):.3f}")
+    print(
+        f"{mode}: lateness ms min {min(lateness):.3f} median {statistics.median(lateness):.3f} max {max(lateness):.3f}"
+    )
     assert max(lateness) < allowed
     assert max(lateness) > -60
     _disown(gate)
@@ -128,7 +130,9 @@ def owner(wire: Wire) -> Iterator[Callable[[str, int], subprocess.Popen[str]]]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_gate_outlives_its_killed_owner_and_closes_by_itself(wire: Wire, ends: tuple, owner: Callable, mode: str) -> None:
+def test_the_gate_outlives_its_killed_owner_and_closes_by_itself(
+    wire: Wire, ends: tuple, owner: Callable, mode: str
+) -> None:
     process = owner(mode, 700 * MILLISECOND)
     assert arrives(FROM_VIP, *ends)
     process.send_signal(signal.SIGKILL)
@@ -138,7 +142,10 @@ def test_the_gate_outlives_its_killed_owner_and_closes_by_itself(wire: Wire, end
     assert not arrives(advert(100), *ends)
     assert arrives(advert(0), *ends)
     with inside(wire.a):
-        assert {(one.interface, one.hook) for one in inspect().hanging} == {("g0", "ingress"), ("g0", "egress")}
+        assert {(one.interface, one.hook) for one in inspect().hanging} == {
+            ("g0", "ingress"),
+            ("g0", "egress"),
+        }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -151,7 +158,9 @@ def test_taking_over_a_gate_left_open_closes_it(wire: Wire, ends: tuple, owner: 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_adopting_a_gate_left_open_keeps_it_open_throughout(wire: Wire, ends: tuple, owner: Callable, mode: str) -> None:
+def test_adopting_a_gate_left_open_keeps_it_open_throughout(
+    wire: Wire, ends: tuple, owner: Callable, mode: str
+) -> None:
     process = owner(mode, 30 * SECOND)
     process.kill()
     process.wait(timeout=10)
@@ -216,10 +225,14 @@ def test_reconfiguring_keeps_what_stays_without_a_gap(wire: Wire, ends: tuple, m
     gate.open("web", 3)
     with inside(wire.a):
         for guards in ([WEB, SECOND_GUARD], [WEB]) * 5:
+            sending, started = os.pipe()
             pid = os.fork()
             if not pid:  # the child only sends; it never returns into pytest
-                os._exit(_refused_during(here, 0.06))
+                os._exit(_refused_during(here, 0.06, started))
+            os.read(sending, 1)
             gate.reconfigure(guards)
+            os.close(sending)
+            os.close(started)
             _, status = os.waitpid(pid, 0)
             assert os.waitstatus_to_exitcode(status) == 0
             assert not arrives(FROM_SECOND, *ends) or "db" not in gate.status().claims
@@ -232,8 +245,9 @@ def test_reconfiguring_keeps_what_stays_without_a_gap(wire: Wire, ends: tuple, m
     _disown(gate)
 
 
-def _refused_during(here: socket.socket, seconds: float) -> int:
+def _refused_during(here: socket.socket, seconds: float, started: int) -> int:
     end, refused = time.monotonic() + seconds, 0
+    os.write(started, b"1")
     while time.monotonic() < end:
         try:
             here.send(FROM_VIP)
@@ -333,7 +347,9 @@ def test_required_says_what_is_missing(wire: Wire, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(opening, "effective_capabilities", lambda: 0)
         with pytest.raises(EffectError) as refusal:
             open_gate([WEB], mode="required")
-        assert "BPF gate: CAP_NET_ADMIN is missing, CAP_SYS_ADMIN is missing, CAP_BPF is missing" in str(refusal.value)
+        assert "BPF gate: CAP_NET_ADMIN is missing, CAP_SYS_ADMIN is missing, CAP_BPF is missing" in str(
+            refusal.value
+        )
         assert "nftables gate: CAP_NET_ADMIN is missing" in str(refusal.value)
         gate = open_gate([WEB], mode="auto")
         assert gate.tier is Tier.LIFETIME
@@ -350,26 +366,29 @@ def test_required_is_refused_by_the_kernel_itself(wire: Wire) -> None:
     assert "CAP_BPF is missing" in done.stderr
 
 
-def test_cost(wire: Wire) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_cost(wire: Wire, mode: str) -> None:
     """Prints what the documentation quotes; the limits only catch a change of kind."""
-    guards = [guard(f"claim{number}", interface=f"g{number % 4}", vrid=number + 1, octet=number + 1) for number in range(250)]
+    guards = [
+        guard(f"claim{number}", interface=f"g{number % 4}", vrid=number + 1, octet=number + 1)
+        for number in range(250)
+    ]
     guards = [type(one)(one.claim, (one.routers[0],)) for one in guards]
-    for mode in MODES:
-        start = time.perf_counter()
-        gate = _opened(wire, mode, *guards)
-        install = time.perf_counter() - start
-        extend = _each(300, lambda _: gate.extend(boot_now() + 30 * SECOND))
-        opened = _each(250, lambda number: gate.open(f"claim{number}", 1))
-        closed = _each(250, lambda number: gate.close(f"claim{number}"))
-        with inside(wire.a):
-            reconfigure = _each(1, lambda _: gate.reconfigure(guards))
-        print(
-            f"{mode}: install 4x250 {install * 1e3:.1f} ms, extend {extend * 1e6:.2f} us, open {opened * 1e6:.2f} us, "
-            f"close {closed * 1e6:.2f} us, reconfigure {reconfigure * 1e3:.1f} ms"
-        )
-        assert install < 2
-        assert extend < {"bpf": 1e-4, "nftables": 5e-3}[mode]
-        _disown(gate)
+    start = time.perf_counter()
+    gate = _opened(wire, mode, *guards)
+    install = time.perf_counter() - start
+    extend = _each(300, lambda _: gate.extend(boot_now() + 30 * SECOND))
+    opened = _each(250, lambda number: gate.open(f"claim{number}", 1))
+    closed = _each(250, lambda number: gate.close(f"claim{number}"))
+    with inside(wire.a):
+        reconfigure = _each(1, lambda _: gate.reconfigure(guards))
+    print(
+        f"{mode}: install 4x250 {install * 1e3:.1f} ms, extend {extend * 1e6:.2f} us, open {opened * 1e6:.2f} us, "
+        f"close {closed * 1e6:.2f} us, reconfigure {reconfigure * 1e3:.1f} ms"
+    )
+    assert install < 2
+    assert extend < {"bpf": 1e-4, "nftables": 5e-3}[mode]
+    _disown(gate)
 
 
 def _each(count: int, call: Callable[[int], object]) -> float:

@@ -100,7 +100,9 @@ def _arp_reply(got: bytes) -> bool:
 
 def _neighbour_reply(target: str) -> object:
     packed = socket.inet_pton(socket.AF_INET6, target)
-    return lambda got: got[12:14] == b"\x86\xdd" and got[54:55] == b"\x88" and got[62:78] == packed and got[6:12] == MAC_A
+    return lambda got: (
+        got[12:14] == b"\x86\xdd" and got[54:55] == b"\x88" and got[62:78] == packed and got[6:12] == MAC_A
+    )
 
 
 OWN_OUTGOING = {
@@ -198,7 +200,20 @@ def test_priority_tagged_questions_are_gated_like_untagged_ones(gated: Gated) ->
 def test_packets_to_the_address_arrive_only_while_open(gated: Gated, address: str, peer: str) -> None:
     server, client = gated.wire.udp(gated.wire.a, address), gated.wire.udp(gated.wire.b, peer)
     run("ip", "-n", gated.wire.b, "route", "replace", address, "dev", "g0")
-    run("ip", "-n", gated.wire.b, "neigh", "replace", address, "lladdr", MAC_A.hex(":"), "dev", "g0", "nud", "permanent")
+    run(
+        "ip",
+        "-n",
+        gated.wire.b,
+        "neigh",
+        "replace",
+        address,
+        "lladdr",
+        MAC_A.hex(":"),
+        "dev",
+        "g0",
+        "nud",
+        "permanent",
+    )
     with server, client:
         client.sendto(b"closed", server.getsockname()[:2])
         with pytest.raises(TimeoutError):

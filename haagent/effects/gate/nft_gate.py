@@ -21,10 +21,12 @@ from haagent.effects.gate.model import Adopted, ClaimGate, GateStatus, Guard, Ti
 from haagent.effects.gate.netlink import NetlinkSocket
 from haagent.effects.gate.nft_messages import OWNER, PERSIST, Element, Transaction
 from haagent.effects.gate.nft_rules import (
+    BASES,
     CHAINS,
     KINDS,
     LEASE,
     Ruleset,
+    base_chain,
     close_claim,
     compile_guards,
     install,
@@ -79,9 +81,11 @@ class NftablesGate:
         self._claims[claim] = ClaimGate(open=True, epoch=epoch)
 
     def close(self, claim: str) -> None:
-        things = self._ruleset.claims[claim]
         self._claims[claim] = ClaimGate(open=False, epoch=self._claims[claim].epoch)
-        self._change(f"close the nftables gate of {claim}", lambda change: close_claim(change, things))
+        self._change(
+            f"close the nftables gate of {claim}",
+            lambda change: close_claim(change, self._ruleset.claims[claim]),
+        )
 
     def close_all(self) -> None:
         def shut(transaction: Transaction) -> None:
@@ -98,10 +102,14 @@ class NftablesGate:
     def reconfigure(self, guards: Iterable[Guard]) -> None:
         checked = check_guards(guards)
         try:
-            self._make_sure()
+            intact = self._intact()
+            if not intact:
+                self._forget_what_is_open()
             self._install(checked)
         except OSError as error:
             raise _refused("change the nftables gate", error) from error
+        if not intact:
+            raise EffectError(self._restored)
 
     def status(self) -> GateStatus:
         deadline, epochs = read_state(self._netlink)
@@ -133,7 +141,7 @@ class NftablesGate:
             guard.claim: self._claims.get(guard.claim, ClaimGate(open=False, epoch=0)) for guard in guards
         }
         count = self._replace_table(ruleset, claims)
-        self._guarding, self._ruleset, self._claims = guards, ruleset, claims
+        self._guarding, self._ruleset, self._claims, self._indexes = guards, ruleset, claims, indexes
         self._close_if_late()
         self._generation = nft.generation(self._netlink)
         self._fingerprint = self._look()
@@ -195,24 +203,50 @@ class NftablesGate:
         raise EffectError(f"the kernel did not let us {what}: the ruleset keeps changing")
 
     def _make_sure(self) -> None:
-        """Look whether the table is still what was installed; if not, install it closed and raise EffectError."""
+        """Look whether the table is still what was installed; if not, install it closed and raise EffectError.
+
+        An interface that came or went is no damage: the table is made anew with what was open.
+        """
         try:
             self._generation = nft.generation(self._netlink)
-            if self._look() == self._fingerprint:
+            intact = self._intact()
+            if intact and not self._moved_interfaces():
                 return
-            self._deadline = 0
-            self._claims = {
-                claim: ClaimGate(open=False, epoch=state.epoch) for claim, state in self._claims.items()
-            }
+            if not intact:
+                self._forget_what_is_open()
             self._install(self._guarding)
         except OSError as error:
             raise _refused("restore the nftables gate", error) from error
+        if not intact:
+            raise EffectError(self._restored)
+
+    def _forget_what_is_open(self) -> None:
+        self._deadline = 0
+        self._claims = {
+            claim: ClaimGate(open=False, epoch=state.epoch) for claim, state in self._claims.items()
+        }
         self._restored = (
             f"somebody removed or changed table netdev {nft.TABLE}; it was installed again, closed"
         )
-        raise EffectError(self._restored)
 
-    def _look(self) -> tuple[frozenset[str], frozenset[bytes], tuple[frozenset[bytes], ...]]:
+    def _moved_interfaces(self) -> set[str]:
+        """Return the guarded interfaces that appeared, vanished or were made anew since the installation."""
+        now = interface_indexes(guarded_interfaces(self._guarding))
+        return {name for name in self._indexes | now if self._indexes.get(name) != now.get(name)}
+
+    def _intact(self) -> bool:
+        """Return whether the table is what was installed, but for the base chains of moved interfaces."""
+        moved = {base_chain(prefix, name) for name in self._moved_interfaces() for prefix in BASES}
+        chains, rules, own = self._look()
+        was_chains, was_rules, was_own = self._fingerprint
+        return (
+            chains - moved == was_chains - moved
+            and own == was_own
+            and {rule for rule in rules if rule[0] not in moved}
+            == {rule for rule in was_rules if rule[0] not in moved}
+        )
+
+    def _look(self) -> tuple[frozenset[str], frozenset[tuple[str, bytes]], tuple[frozenset[bytes], ...]]:
         """Return everything of the table that only an installation changes; empty if it is gone."""
         try:
             own = tuple(
@@ -225,18 +259,17 @@ class NftablesGate:
     def _problems(self) -> Iterable[str]:
         if self._restored:
             yield self._restored
-        if self._look() != self._fingerprint:
+        if not self._intact():
             yield f"table netdev {nft.TABLE} is not what was installed; the next renewal installs it again, closed"
         if not self._flags:
             yield "this kernel does not protect tables: nft flush ruleset opens the gate until the next renewal"
-        missing = set(guarded_interfaces(self._guarding)) - set(
-            interface_indexes(guarded_interfaces(self._guarding))
-        )
-        for interface in sorted(missing):
-            yield f"interface {interface} does not exist, so nothing is guarded there"
-        hooked = {hook[1] for hook in nft.chains(self._netlink).values() if hook}
-        for interface in sorted(set(interface_indexes(guarded_interfaces(self._guarding))) - hooked):
-            yield f"{interface}: the chains are gone; the interface is new"
+        names = guarded_interfaces(self._guarding)
+        existing = interface_indexes(names)
+        for interface in names:
+            if interface not in existing:
+                yield f"interface {interface} does not exist, so nothing is guarded there"
+            elif interface in self._moved_interfaces():
+                yield f"{interface} was made anew and is not guarded yet"
 
 
 def read_state(netlink: NetlinkSocket) -> tuple[int, dict[str, int]]:

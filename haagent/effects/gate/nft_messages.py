@@ -81,7 +81,9 @@ def payload(base: int, offset: int, length: int, register: int) -> bytes:
 
 def fragment_header(offset: int, length: int, register: int) -> bytes:
     """Load from IPv6's fragment header; a packet without one does not match."""
-    return _expression("exthdr", big32(1, register), attr(2, bytes((_FRAGMENT,))), big32(3, offset), big32(4, length))
+    return _expression(
+        "exthdr", big32(1, register), attr(2, bytes((_FRAGMENT,))), big32(3, offset), big32(4, length)
+    )
 
 
 def equals(register: int, value: bytes) -> bytes:
@@ -233,10 +235,14 @@ def chains(netlink: NetlinkSocket) -> dict[str, tuple[int, str] | None]:
     return found
 
 
-def rules(netlink: NetlinkSocket) -> frozenset[bytes]:
-    """Return the table's rules as the kernel describes them, to be compared only."""
-    answers = netlink.query(_SUBSYSTEM | _GETRULE, _HEADER + text(1, TABLE))
-    return frozenset(answer[4:] for answer in answers if _text(attributes(answer[4:])[1]) == TABLE)
+def rules(netlink: NetlinkSocket) -> frozenset[tuple[str, bytes]]:
+    """Return (chain, the rule as the kernel describes it, to be compared only) of the table's rules."""
+    found = set()
+    for answer in netlink.query(_SUBSYSTEM | _GETRULE, _HEADER + text(1, TABLE)):
+        parts = attributes(answer[4:])
+        if _text(parts[1]) == TABLE:
+            found.add((_text(parts[2]), answer[4:]))
+    return frozenset(found)
 
 
 def elements(netlink: NetlinkSocket, name: str) -> list[Element]:

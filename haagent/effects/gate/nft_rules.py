@@ -57,6 +57,7 @@ KINDS = {
 }
 _LEASE_TYPE = 21
 CHAINS = ("incoming", "outgoing")
+BASES = {"in": (INGRESS, "incoming"), "out": (EGRESS, "outgoing")}  # prefix -> hook, the chain it jumps to
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,16 @@ def install(transaction: Transaction, ruleset: Ruleset) -> int:
     for chain, rule in rules:
         transaction.add_rule(chain, *rule)
     for interface in ruleset.interfaces:
-        for hook, prefix, chain in ((INGRESS, "in", "incoming"), (EGRESS, "out", "outgoing")):
-            base = f"{prefix}_{interface}"
+        for prefix, (hook, chain) in BASES.items():
+            base = base_chain(prefix, interface)
             transaction.add_base_chain(base, hook, interface, PRIORITY)
             transaction.add_rule(base, jump(chain))
     return len(rules) + 2 * len(ruleset.interfaces)
+
+
+def base_chain(prefix: str, interface: str) -> str:
+    """Return the name of an interface's base chain; ``prefix`` is one of BASES."""
+    return f"{prefix}_{interface}"
 
 
 def open_claim(transaction: Transaction, things: Mapping[str, frozenset[bytes]], note: str) -> None:

@@ -51,7 +51,9 @@ def loaded() -> Iterator[Loaded]:
     programs = {}
     for name, build in (("in", ingress), ("out", egress)):
         for ethernet in (True, False):
-            programs[name, ethernet] = bpf.program_load("haagent_test", build(state.descriptors, ethernet=ethernet))
+            programs[name, ethernet] = bpf.program_load(
+                "haagent_test", build(state.descriptors, ethernet=ethernet)
+            )
     yield Loaded(state, programs)
     for fd in programs.values():
         os.close(fd)
@@ -69,12 +71,21 @@ def ether(kind: int, body: bytes) -> bytes:
     return bytes(12) + struct.pack(">H", kind) + body
 
 
-def arp(sender: bytes, target: bytes, op: int = 1, hardware: int = 6, protocol: int = 0x0800, length: int = 4) -> bytes:
+def arp(
+    sender: bytes, target: bytes, op: int = 1, hardware: int = 6, protocol: int = 0x0800, length: int = 4
+) -> bytes:
     head = struct.pack(">HHBBH", 1, protocol, hardware, length, op)
     return ether(0x0806, head + bytes(hardware) + sender + bytes(hardware) + target)
 
 
-def ipv4(source: bytes, target: bytes, protocol: int = 17, body: bytes = bytes(8), words: int = 5, fragment: int = 0) -> bytes:
+def ipv4(
+    source: bytes,
+    target: bytes,
+    protocol: int = 17,
+    body: bytes = bytes(8),
+    words: int = 5,
+    fragment: int = 0,
+) -> bytes:
     head = struct.pack(">BBHHHBBH", 0x40 | words, 0, 4 * words + len(body), 0, fragment, 255, protocol, 0)
     return ether(0x0800, head + source + target + bytes(4 * (words - 5)) + body)
 
@@ -252,7 +263,12 @@ def _out6(body: bytes) -> bool:
             return body[at + 2] == 0
         if body[at + 1] == 52 and body[24:40] == PEER6 and body[at + 2] == 0:
             return True
-    if following == 58 and len(body) >= at + 24 and body[at] == 136 and body[at + 8 : at + 24] in {MINE6, LOCAL6}:
+    if (
+        following == 58
+        and len(body) >= at + 24
+        and body[at] == 136
+        and body[at + 8 : at + 24] in {MINE6, LOCAL6}
+    ):
         return False
     return source
 
@@ -268,9 +284,18 @@ def _random_frame(chance: random.Random) -> bytes:
     number = chance.choice([6, 17, 44, 51, 58, 58, 112, 112])
     shape = chance.randrange(4)
     if shape == 0:
-        frame = arp(chance.choice(v4), chance.choice(v4), chance.randrange(4), chance.choice([6, 6, 6, 8, 20]))
+        frame = arp(
+            chance.choice(v4), chance.choice(v4), chance.randrange(4), chance.choice([6, 6, 6, 8, 20])
+        )
     elif shape == 1:
-        frame = ipv4(chance.choice(v4), chance.choice(v4), number, upper, chance.choice([5, 5, 6, 15]), chance.choice([0, 0, 0x2000, 7]))
+        frame = ipv4(
+            chance.choice(v4),
+            chance.choice(v4),
+            number,
+            upper,
+            chance.choice([5, 5, 6, 15]),
+            chance.choice([0, 0, 0x2000, 7]),
+        )
     elif shape == 2:
         frame = ipv6(chance.choice(v6), chance.choice(v6), number, upper)
     else:
