@@ -27,7 +27,7 @@ from enum import Enum
 
 from haagent.core.actions import Actions, ReadRegister, SwapRegister, Tell
 from haagent.core.observation import SessionObservation, patience
-from haagent.core.records import CLAIMS, NOBODY, BadRecord, Bid, ClaimRecord, ClaimState, Holder
+from haagent.core.records import NOBODY, BadRecord, Bid, ClaimRecord, ClaimState, Holder, claim_register
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
@@ -73,7 +73,7 @@ class Claim:
 
     def __init__(self, name: str, session: Session, observe: Observe) -> None:
         self.name = name
-        self.register = CLAIMS + name
+        self.register = claim_register(name)
         self.session = session
         self.observe = observe
         self.wanted = False

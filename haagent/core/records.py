@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from urllib.parse import quote
 
 from haagent.core.units import MILLISECOND, Duration
 
@@ -18,7 +19,12 @@ SESSIONS = "sessions/"
 CLAIMS = "claims/"
 
 
-class BadRecord(ValueError):
+def claim_register(name: str) -> str:
+    """Return the register of a claim. Names from configurations may hold anything; registers may not."""
+    return CLAIMS + quote(name, safe="")
+
+
+class BadRecord(ValueError):  # noqa: N818 - it is the record that is bad
     """A register holds something that haagent did not write."""
 
 

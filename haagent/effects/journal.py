@@ -197,7 +197,7 @@ class Journal:
 
 def _state_line(report: StateChanged) -> Line:
     fields = _some(
-        instance=report.instance,
+        **{"group" if report.group else "instance": report.instance},
         old=report.old,
         priority=report.priority,
         epoch=report.epoch,

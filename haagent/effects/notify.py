@@ -10,8 +10,7 @@ A subject is an instance or a sync group. Promises:
   dropped and that is told; the newest state is never lost. ``notify_master_rx_lower_pri`` waits at most once.
 * Commands are subject to the same users and the same path security as track scripts, and never outlive us.
 
-A group has no reports of its own: it is in a state when all its members are. May not change anything: a command that
-cannot run or fails is told, nothing else.
+May not change anything: a command that cannot run or fails is told, nothing else.
 """
 
 from __future__ import annotations
@@ -95,17 +94,17 @@ class Notifier:
         self._configuration, self._node, self._tell, self._timeout = configuration, node, tell, timeout
         self._subjects: dict[tuple[str, str], _Subject] = {}
         self._last: dict[str, StateChanged] = {}
-        self._groups: dict[str, State] = {}
 
     def read(self, report: Report) -> None:
         """Queue what ``report`` means for scripts; returns at once."""
         match report:
+            case StateChanged(group=True):
+                self._queue(_of_group(report))
             case StateChanged(new=State.INIT):
                 self._last[report.instance] = report
             case StateChanged():
                 self._last[report.instance] = report
                 self._queue(_of_instance(report))
-                self._read_groups(report)
             case LowerPriorityHeard():
                 self._queue(self._of_lower_priority(report))
 
@@ -115,17 +114,6 @@ class Notifier:
         return Notification(
             "INSTANCE", report.instance, LOWER_PRIORITY, State.MASTER, priority, epoch, reason
         )
-
-    def _read_groups(self, report: StateChanged) -> None:
-        for group in self._configuration.groups:
-            members = [self._last[name] for name in group.members if name in self._last]
-            agreed = len(members) == len(group.members) and all(last.new == report.new for last in members)
-            previous = self._groups.get(group.name, State.INIT)
-            if report.instance not in group.members or not agreed or previous == report.new:
-                continue
-            self._groups[group.name] = report.new
-            epoch = max(last.epoch for last in members)
-            self._queue(Notification("GROUP", group.name, report.new, previous, 0, epoch, report.reason))
 
     def _queue(self, notification: Notification) -> None:
         notify = self._notify_of(notification.kind, notification.name)
@@ -198,6 +186,12 @@ def _of_instance(report: StateChanged, state: str | None = None) -> Notification
 
 _Jobs = tuple[tuple[Command, tuple[str, ...]], ...]
 _Run = Callable[[Notification, Command, tuple[str, ...]], Awaitable[None]]
+
+
+def _of_group(report: StateChanged) -> Notification:
+    return Notification(
+        "GROUP", report.instance, report.new, report.old, report.priority, report.epoch, report.reason
+    )
 
 
 class _Subject:

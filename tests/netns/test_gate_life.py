@@ -63,29 +63,34 @@ def _opened(wire: Wire, mode: str, *guards: object, keep: bool = False) -> Gate:
 
 @pytest.mark.parametrize(("mode", "allowed"), [("bpf", 5), ("nftables", 50)])
 def test_traffic_stops_at_the_deadline(wire: Wire, ends: tuple, mode: str, allowed: int) -> None:
-    """Lateness: when the last packet that passed was handed over, minus the deadline, in ms."""
-    gate, lateness = _opened(wire, mode), []
+    """Lateness of the last packet that passed, in ms: its verdict fell between the two readings of the clock.
+
+    The limit is on the earlier reading: what lies between is also this test waiting for the processor.
+    """
+    gate, earliest, latest = _opened(wire, mode), [], []
     gate.open("web", 1)
-    for _ in range(6):
+    for _ in range(10):
         deadline = boot_now() + 120 * MILLISECOND
         gate.extend(deadline)
         assert arrives(FROM_VIP, *ends)
-        lateness.append((_last_passed(ends[0], deadline) - deadline) / MILLISECOND)
-    print(
-        f"{mode}: lateness ms min {min(lateness):.3f} median {statistics.median(lateness):.3f} max {max(lateness):.3f}"
-    )
-    assert max(lateness) < allowed
-    assert max(lateness) > -60
+        before, after = _last_passed(ends[0], deadline)
+        earliest.append((before - deadline) / MILLISECOND)
+        latest.append((after - deadline) / MILLISECOND)
+    for name, values in (("before", earliest), ("after", latest)):
+        low, middle, high = min(values), statistics.median(values), max(values)
+        print(f"{mode}: lateness, clock read {name} the packet: {low:.3f} / {middle:.3f} / {high:.3f} ms")
+    assert max(earliest) < allowed
+    assert max(latest) > -60
     _disown(gate)
 
 
-def _last_passed(here: socket.socket, deadline: int) -> int:
-    """Send until well after the deadline; return when the last frame that was not refused had been handed over."""
-    last = 0
+def _last_passed(here: socket.socket, deadline: int) -> tuple[int, int]:
+    """Send until well after the deadline; return the times before and after the last frame that was not refused."""
+    last = (0, 0)
     while (before := boot_now()) < deadline + 80 * MILLISECOND:
         try:
             here.send(FROM_VIP)
-            last = before  # the verdict fell after this reading: lateness is never made larger by the clock
+            last = before, boot_now()
         except OSError:
             pass
         time.sleep(0.0001)

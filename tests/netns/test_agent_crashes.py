@@ -1,0 +1,186 @@
+"""What clients see when processes of a MASTER are killed, frozen, stopped and started again.
+
+One pair of agents with one etcd for the whole module; every test begins with node1 as MASTER.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from agent_lab import LEASE, Agent, Lab, eventually, lab, log_of, ms, remains
+
+from haagent.core.units import MILLISECOND, SECOND
+
+pytestmark = [pytest.mark.netns, pytest.mark.etcd]
+LONGEST_TAKEOVER = 2 * LEASE  # W = 1.1 x lease, and time to act on a busy machine
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Lab]:
+    with lab() as made:
+        made.agent("node1")
+        made.agent("node2")
+        yield made
+
+
+@pytest.fixture
+def pair(built: Lab) -> Iterator[Lab]:
+    for daemon in built.daemons.values():
+        daemon.start()
+    built.wait_owner("node1")
+    begun = time.monotonic_ns()
+    yield built
+    assert built.dual(begun) == 0
+
+
+def agents(pair: Lab) -> tuple[Agent, Agent]:
+    one, two = pair.daemons["node1"], pair.daemons["node2"]
+    assert isinstance(one, Agent)
+    assert isinstance(two, Agent)
+    return one, two
+
+
+def test_killing_the_worker_costs_no_packet_and_no_epoch(pair: Lab, record_property):
+    node1, node2 = agents(pair)
+    epoch, before = node1.instance()["epoch"], time.monotonic_ns()
+    resumed, taken = log_of(node1, "claim VI_1 resumed"), log_of(node2, "Entering MASTER")
+    worker = node1.worker
+    os.kill(worker, signal.SIGKILL)
+    eventually(resumed, what="resuming the claim")
+    took = time.monotonic_ns() - before
+    time.sleep(1.5)
+    outage = pair.outage(before)
+    print(f"worker restart to renewed gate {ms(took)}, outage {ms(outage)}")
+    assert outage < 20 * MILLISECOND
+    assert node1.instance()["epoch"] == epoch
+    assert node1.instance()["state"] == "MASTER"
+    assert node1.worker != worker
+    assert not taken()
+    assert not pair.answers("node2", before)
+
+
+def test_a_worker_killed_again_and_again_keeps_the_address(pair: Lab):
+    node1, node2 = agents(pair)
+    before, taken = time.monotonic_ns(), log_of(node2, "Entering MASTER")
+    for _ in range(2):
+        resumed = log_of(node1, "claim VI_1 resumed")
+        os.kill(node1.worker, signal.SIGKILL)
+        eventually(resumed)
+    time.sleep(LEASE / SECOND)
+    assert not taken()
+    assert pair.outage(before) < 20 * MILLISECOND
+
+
+def test_killing_the_supervisor_hands_over_and_leaves_nothing(pair: Lab):
+    node1, _ = agents(pair)
+    before = time.monotonic_ns()
+    os.kill(node1.supervisor, signal.SIGKILL)
+    pair.wait_owner("node2")
+    print(f"supervisor killed: outage {ms(pair.outage(before))}")
+    assert pair.outage(before) < LEASE  # a handover, not an expiry
+    eventually(lambda: not remains(node1.node), what="leaving nothing behind")
+
+
+def test_killing_both_closes_the_gate_and_the_peer_takes_over(pair: Lab):
+    node1, _ = agents(pair)
+    before = time.monotonic_ns()
+    assert node1.process is not None
+    node1.process.kill()
+    taken = pair.wait_owner("node2")
+    last = max(pair.answers("node1", before), default=before)
+    print(f"both killed: gate closed after {ms(last - before)}, taken over after {ms(taken - before)}")
+    assert last - before < LEASE
+    assert taken - before < LONGEST_TAKEOVER
+    assert pair.has_address("node1")  # nobody took it off; the gate is what keeps it silent
+    eventually(lambda: not pair.has_address("node1"), patience=3.5, what="vanishing by lifetime")
+    assert not pair.answers("node1", taken)
+
+
+def test_a_killed_node_that_starts_again_sweeps_and_gets_it_back_by_handover(pair: Lab):
+    node1, _ = agents(pair)
+    assert node1.process is not None
+    node1.process.kill()
+    pair.wait_owner("node2")
+    swept, begun = log_of(node1, "removed addresses left by an earlier run"), time.monotonic_ns()
+    node1.start()
+    pair.wait_owner("node1")
+    print(f"back as MASTER: outage of the handover {ms(pair.outage(begun))}")
+    assert swept()
+    assert pair.outage(begun) < LEASE
+    assert node1.instance()["state"] == "MASTER"
+
+
+def test_sigterm_hands_over_at_once_and_leaves_nothing(pair: Lab):
+    node1, _ = agents(pair)
+    outages = []
+    for _ in range(3):
+        pair.wait_owner("node1")
+        before = time.monotonic_ns()
+        node1.stop()
+        taken = pair.wait_owner("node2")
+        outages.append(pair.outage(before))
+        assert taken - before < SECOND
+        assert not remains(node1.node)
+        assert node1.process is not None
+        assert node1.process.tree() == ()
+        node1.start()
+    print("handover at SIGTERM: " + ", ".join(map(ms, outages)))
+    assert min(outages) < 100 * MILLISECOND
+
+
+def test_sigstop_is_silenced_by_the_kernel_and_recovers(pair: Lab):
+    node1, _ = agents(pair)
+    assert node1.process is not None
+    before = time.monotonic_ns()
+    node1.process.freeze()
+    try:
+        taken = pair.wait_owner("node2")
+        last = max(pair.answers("node1", before), default=before)
+        print(f"frozen: gate closed after {ms(last - before)}, taken over after {ms(taken - before)}")
+        assert last - before < LEASE
+        time.sleep(0.5)
+    finally:
+        node1.process.thaw()
+    pair.wait_owner("node1")
+    assert node1.instance()["state"] == "MASTER"
+
+
+def test_a_frozen_worker_is_the_same(pair: Lab):
+    node1, _ = agents(pair)
+    before, worker = time.monotonic_ns(), node1.worker
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        taken = pair.wait_owner("node2")
+        assert taken - before < LONGEST_TAKEOVER
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    pair.wait_owner("node1")
+
+
+def test_a_worker_that_dies_after_its_gate_closed_opens_nothing(pair: Lab):
+    """The supervisor sleeps while the worker dies: the next one finds a gate whose time is over."""
+    node1, _ = agents(pair)
+    os.kill(node1.supervisor, signal.SIGSTOP)
+    try:
+        os.kill(node1.worker, signal.SIGKILL)
+        pair.wait_owner("node2")
+    finally:
+        os.kill(node1.supervisor, signal.SIGCONT)
+    pair.wait_owner("node1")
+    assert node1.instance()["state"] == "MASTER"
+
+
+def test_sigterm_of_the_backup_changes_nothing(pair: Lab):
+    node1, node2 = agents(pair)
+    epoch, before = node1.instance()["epoch"], time.monotonic_ns()
+    node2.stop()
+    time.sleep(0.3)
+    node2.start()
+    time.sleep(1.0)
+    assert pair.outage(before) < 20 * MILLISECOND
+    assert node1.instance()["epoch"] == epoch
+    assert not remains(node2.node)[1:] or node2.process is not None
