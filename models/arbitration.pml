@@ -135,6 +135,12 @@ bit  ask[N];             /* my request for promises is out, */
 byte ask_worth[N];       /* its t0 is still worth this, */
 byte ask_got[N];         /* and these electors have granted it */
 
+#ifdef ONLY_EXCL
+#define FENCE(me) true
+#else
+#define FENCE(me) (ep[me] >= top_opened || wipes > 0)
+#endif
+
 /* ghosts: no node reads these */
 byte top_opened;         /* highest epoch that ever opened a gate */
 byte top_epoch;          /* highest epoch ever written */
@@ -436,7 +442,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	:: d_step { holds[me] && ver[me] && deadline[me] > 0 && !gate[me] && NOT_RELEASING(me) ->
 		gate[me] = 1;
 		check();
-		assert(ep[me] >= top_opened || wipes > 0);            /* FENCE */
+		assert(FENCE(me));
 #ifdef REACH_TAKEOVER
 		assert(!(ep[me] >= 2 && claim.who == me && inc[a] == 1 && session[a].ended));
 #endif
@@ -518,7 +524,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 #endif
 			deadline[me] = ask_worth[me];
 			check();
-			assert(!gate[me] || ep[me] >= top_opened || wipes > 0)    /* FENCE */
+			assert(!gate[me] || FENCE(me))
 		:: else
 		fi;
 		stop_asking(me) }

@@ -1,7 +1,7 @@
 """One member of an etcd cluster: its connection, its token, and calls that always end in time.
 
 Promises that a connection which stays silent is replaced, so that a black hole costs one call and not one TCP
-timeout, and that a token the member forgot (it restarted) is renewed inside the call that finds out. Chooses
+timeout, and that a token the member forgot is renewed inside the call that finds out. Chooses
 between no members and repeats nothing that may have happened.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from arbiters.etcd.failures import WANTS_A_USER, Denied, StaleToken, explain
+from arbiters.etcd.failures import WANTS_A_USER, StaleToken, explain
 from arbiters.etcd.messages import AUTHENTICATE, AuthenticateRequest, Method
 from arbiters.etcd.settings import Account, Certificates, Settings
 from haagent.arbiter import Misconfigured, Unavailable
@@ -144,10 +144,10 @@ class Endpoint:
             return await self._send(method, request, timeout, token)
         except grpc.aio.AioRpcError as error:
             meaning = explain(error, self.target)
-        if not isinstance(meaning, (StaleToken, Denied)):
+        if not isinstance(meaning, StaleToken):
             raise meaning
         if self._account is None:
-            raise meaning if isinstance(meaning, Denied) else Misconfigured(f"{meaning}: {WANTS_A_USER}")
+            raise Misconfigured(f"{meaning}: {WANTS_A_USER}")
         token = await self._token(stale=token)
         try:
             return await self._send(method, request, timeout, token)

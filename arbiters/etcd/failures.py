@@ -33,10 +33,6 @@ class StaleToken(Unavailable):
     """The member does not know our token (any more); nothing was done."""
 
 
-class Denied(Misconfigured):
-    """Our user may not do that. Or our token is stale and etcd took the user from the client certificate."""
-
-
 class LeaseNotFound(Unavailable):
     """The etcd lease is gone; nothing was done."""
 
@@ -59,7 +55,7 @@ def explain(error: grpc.aio.AioRpcError, target: str) -> ArbiterError:
         case grpc.StatusCode.INVALID_ARGUMENT if "authentication failed" in details:
             return Misconfigured(f"{text}: check username and password")
         case grpc.StatusCode.PERMISSION_DENIED:
-            return Denied(f"{text}: grant this user readwrite on our prefix, /haagent/<domain>/")
+            return Misconfigured(f"{text}: grant this user readwrite on our prefix, /haagent/<domain>/")
         case grpc.StatusCode.UNIMPLEMENTED:
             return Misconfigured(f"{text}: this is not an etcd with the v3 API")
         case grpc.StatusCode.DEADLINE_EXCEEDED:

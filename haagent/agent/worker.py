@@ -195,7 +195,6 @@ class Worker:
             left = self.addresses.sweep()
             if left:
                 LOG.info("removed addresses left by an earlier run: %s", ", ".join(left))
-            return
         for group in self.node.groups.values():
             if group.name not in resumed:
                 self.gate.close(group.name)

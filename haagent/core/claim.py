@@ -325,6 +325,7 @@ class Claim:
         if named and current and self.claim is not None and self.adoptable == self.claim.epoch:
             self.mine, self.adoptable = self.session.holder, None
             return self._tell("resumed", "")
+        self.adoptable = None  # the arbiter has been asked, and it is not ours
         return ()
 
     def _release(self, now: Now) -> Actions:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from haagent.core.actions import Action, Actions, CloseGate, OpenGate, Tell
+from haagent.core.actions import Action, Actions, CloseGate, OpenGate, RemoveAddresses, Tell
 from haagent.core.claim import Claim, Standing
 from haagent.core.events import AdvertisementReceived
 from haagent.core.instance import Instance, Phase
@@ -86,6 +86,7 @@ class Group:
         self._expired_at: Instant | None = None
         self._reserved: str | None = None
         self._lower_reason = ""
+        self._inherited = claim.adoptable is not None  # the worker before us left its gate open, its addresses on
 
     # -- what others ask
 
@@ -162,6 +163,8 @@ class Group:
 
     def removed(self, member: Instance, now: Now) -> Actions:
         """Take in that a member's addresses are gone; when all are, give the claim back."""
+        if member.phase is not Phase.LOWERING:
+            return ()  # what an earlier run had left
         actions = member.removed(now.fast)
         actions += self._settle(member, now)
         if self.idle:
@@ -347,6 +350,8 @@ class Group:
 
     def _step_idle(self, now: Now) -> Actions:
         actions = self._follow_health(now)
+        if self._inherited and (self._unwilling(now) or not self.claim.adopting):
+            actions += self._disinherit()
         if self._unwilling(now):
             self.wanted = self.claim.wanted = self.claim.bidding = False
             if self.claim.held:
@@ -464,8 +469,13 @@ class Group:
         known = not electors or self.context.session.parameters.node in electors
         return known or holder.node in self.context.declared_down
 
+    def _disinherit(self) -> Actions:
+        """Let go of what an earlier worker left in place: the next renewal would be one for it, too."""
+        self._inherited = False
+        return (CloseGate(self.name), *(RemoveAddresses(member.name) for member in self.members))
+
     def _raise(self, now: Now) -> Actions:
-        self.gate_open = True
+        self.gate_open, self._inherited = True, False
         self._challenges = 0
         actions: tuple[Action, ...] = (OpenGate(self.name, self.claim.epoch),)
         for member in self.members:

@@ -108,13 +108,17 @@ def _questions(mac: bytes, vip: IPv4Address | IPv6Address, number: int) -> tuple
 
 
 class AddressWatch:
-    """Listens to each node's kernel for addresses of the cluster coming and going."""
+    """Listens to each node's kernel for addresses coming and going; ``own`` None watches all of them.
+
+    An address added again while it is there (a lifetime renewed) is no change.
+    """
 
     period: Duration = 0
 
     def __init__(self, nodes: Sequence[Node], record: Record, own: Sequence[str] | None) -> None:
         self._record, self._own = record, None if own is None else frozenset(own)
         self._names: dict[socket.socket, str] = {}
+        self._present: set[tuple[str, str]] = set()
         for node in nodes:
             with inside(node.namespace):
                 monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -138,9 +142,15 @@ class AddressWatch:
         with contextlib.suppress(BlockingIOError):
             while True:
                 for address, present in decode_addresses(ready.recv(1 << 16)):
-                    if self._own is None or address in self._own:
-                        change = AddressChange(time.monotonic_ns(), self._names[ready], address, present)
-                        self._record.addresses.append(change)
+                    self._take(self._names[ready], address, present=present)
+
+    def _take(self, node: str, address: str, *, present: bool) -> None:
+        if self._own is not None and address not in self._own:
+            return
+        if present and (node, address) in self._present:
+            return
+        (self._present.add if present else self._present.discard)((node, address))
+        self._record.addresses.append(AddressChange(time.monotonic_ns(), node, address, present))
 
 
 def decode_addresses(data: bytes) -> list[tuple[str, bool]]:

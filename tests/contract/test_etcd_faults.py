@@ -230,10 +230,7 @@ async def test_black_hole_costs_one_call(etcd_single: EtcdCluster) -> None:
 
 @pytest.mark.parametrize("kind", ["etcd_users", "etcd_secure"])
 async def test_refused_token_is_renewed_inside_the_call(kind: str, request: pytest.FixtureRequest) -> None:
-    """A new password, even the same one, makes every token void, as a token's own expiry does.
-
-    With a client certificate etcd then takes the user from the certificate and says "permission denied".
-    """
+    """Setting a password, even the same one, makes every token void, as a token's own expiry does."""
     cluster: EtcdCluster = request.getfixturevalue(kind)
     async with opened(cluster) as arbiter:
         record = await write(arbiter, "claims/web", None)

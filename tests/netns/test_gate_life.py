@@ -291,6 +291,37 @@ def test_removing_lets_everything_pass_and_leaves_nothing(wire: Wire, ends: tupl
     assert arrives(FROM_VIP, *ends)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_deadline_in_the_past_closes(wire: Wire, ends: tuple, mode: str) -> None:
+    gate = _opened(wire, mode)
+    gate.open("web", 1)
+    gate.extend(boot_now() + 30 * SECOND)
+    assert arrives(FROM_VIP, *ends)
+    gate.extend(boot_now() - 1)
+    assert not arrives(FROM_VIP, *ends)
+    _disown(gate)
+
+
+def test_an_nftables_deadline_that_passed_on_the_way_closes_at_once(
+    wire: Wire, ends: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stall window: the process stood still between reading the clock and the kernel taking the timeout."""
+    gate = _opened(wire, "nftables")
+    gate.open("web", 1)
+    stalled, write = [], NftablesGate._write_lease
+
+    def stall_once(self: NftablesGate, transaction: object, until: int, *rest: object) -> None:
+        write(self, transaction, until, *rest)  # type: ignore[arg-type]
+        if not stalled:
+            stalled.append(True)
+            time.sleep(0.3)
+
+    monkeypatch.setattr(NftablesGate, "_write_lease", stall_once)
+    gate.extend(boot_now() + 200 * MILLISECOND)
+    assert not arrives(FROM_VIP, *ends)
+    _disown(gate)
+
+
 def test_a_flushed_ruleset_is_noticed_and_installed_again_closed(wire: Wire, ends: tuple) -> None:
     with inside(wire.a):
         gate = NftablesGate([WEB], keep=False, owned=False)

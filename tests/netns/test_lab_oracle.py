@@ -55,7 +55,7 @@ def test_two_owners_are_seen_while_keepalived_is_frozen():
 def test_a_graceful_stop_is_an_outage_and_no_dual_ownership():
     _, verdict = run_scenario("stop")
     (fault,) = verdict.faults
-    # only until it is started again: when it preempts, keepalived adverts before the other has let go
+    # only until it is started again: preempting, keepalived has the address some ms before the other lets go
     assert not [both for both in verdict.dual if fault.span.begin <= both.begin < fault.span.end]
     assert fault.taken_over_by == "node2"
     assert 0 < fault.outage < SECOND

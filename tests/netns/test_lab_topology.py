@@ -15,6 +15,8 @@ import pytest
 
 from haagent.lab import topology
 from haagent.lab.namespaces import LabError, inside, processes_in, run
+from haagent.lab.observations import Record
+from haagent.lab.observers import AddressWatch, Observer
 from haagent.lab.processes import NodeProcess, tree
 
 pytestmark = pytest.mark.netns
@@ -154,3 +156,22 @@ def test_mac_addresses_name_the_nodes(lab):
     (node,) = lab.nodes
     link = json.loads(run("ip", "-j", "-n", node.namespace, "link", "show", "lan"))
     assert lab.by_mac() == {bytes.fromhex(link[0]["address"].replace(":", "")): "node1"}
+
+
+def test_a_renewed_lifetime_is_no_change_of_an_address(lab):
+    record = Record(nodes=("node1",), begin=time.monotonic_ns())
+    observer = Observer(record, [AddressWatch(lab.nodes, record, [str(topology.VIP4)])])
+    observer.start()
+    try:
+        ip = ("ip", "-n", lab.nodes[0].namespace, "addr")
+        run(*ip, "replace", f"{topology.VIP4}/32", "dev", "lan", "valid_lft", "100", "preferred_lft", "100")
+        run(*ip, "replace", f"{topology.VIP4}/32", "dev", "lan", "valid_lft", "200", "preferred_lft", "200")
+        run(*ip, "del", f"{topology.VIP4}/32", "dev", "lan")
+        run(*ip, "add", f"{topology.VIP4}/32", "dev", "lan")
+        until = time.monotonic() + 2
+        while len(record.addresses) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.05)
+    finally:
+        observer.stop()
+    assert [change.present for change in record.addresses] == [True, False, True]
