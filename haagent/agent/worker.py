@@ -59,7 +59,7 @@ from haagent.effects.addresses import Addresses
 from haagent.effects.announcements import AnnouncementListener, Announcer
 from haagent.effects.arbitration import Arbitration, arbiter_options
 from haagent.effects.clock import Clock, Reading
-from haagent.effects.gate import Gate, open_gate
+from haagent.effects.gate import Gate, Tier, open_gate
 from haagent.effects.journal import Journal
 from haagent.effects.notify import Notifier
 from haagent.effects.plugins import find_plugin, load_plugin
@@ -69,7 +69,7 @@ from haagent.effects.sockets import VrrpSockets
 from haagent.effects.systemd import ServiceManager
 from haagent.effects.timer import Timer
 from haagent.effects.watch import NetworkWatch
-from haagent.errors import ConfigError, ControlError, HaagentError
+from haagent.errors import ConfigError, ControlError, EffectError, HaagentError
 
 LOG = logging.getLogger("haagent.agent")
 STOP_PATIENCE = 3.0  # seconds for the arbiter to take the claims back at a clean stop
@@ -253,12 +253,8 @@ class Worker:
                 self.addresses.install(instance, self._lifetime())
             case RemoveAddresses(instance):
                 self.addresses.remove(instance)
-            case ExtendGate(until):
-                self.gate.extend(max(0, reading.boottime(until)) if until else 0)
-            case OpenGate(claim, epoch):
-                self.gate.open(claim, epoch)
-            case CloseGate(claim):
-                self.gate.close(claim)
+            case ExtendGate() | OpenGate() | CloseGate():
+                self._work_the_gate(action, reading)
             case ReadRegister() | SwapRegister():
                 if self.arbitration is not None:
                     self.arbitration.perform(action)
@@ -268,6 +264,20 @@ class Worker:
                 pass
             case _:
                 assert_never(action)
+
+    def _work_the_gate(self, action: ExtendGate | OpenGate | CloseGate, reading: Reading) -> None:
+        try:
+            match action:
+                case ExtendGate(until):
+                    self.gate.extend(max(0, reading.boottime(until)) if until else 0)
+                case OpenGate(claim, epoch):
+                    self.gate.open(claim, epoch)
+                case CloseGate(claim):
+                    self.gate.close(claim)
+        except EffectError as error:
+            # It says that everything is closed now. Prove the claims and open again, in a turn of its own.
+            LOG.error("gate: %s", error)  # noqa: TRY400 - a traceback would tell the operator less
+            self.loop.call_soon(self.deliver, ClockDoubted(f"the gate was lost: {error}"))
 
     def _announce(self, instance: str, rounds: int) -> None:
         configured = self._instances.get(instance)
@@ -315,9 +325,17 @@ class Worker:
         """Renew address lifetimes while the session lives, write the snapshot, pet the watchdog."""
         if self.node.session.live(self.clock.read().now):
             self.addresses.refresh(self._lifetime())
+        self._mend_gate()
         self._write_snapshot()
         self.service.watchdog()
         self._housekeeper = self.loop.call_later(HOUSEKEEPING, self._keep_house)
+
+    def _mend_gate(self) -> None:
+        """Put back what somebody took off our interfaces."""
+        problems = self.gate.status().problems
+        if problems and self.gate.tier not in (Tier.LIFETIME, Tier.OFF):
+            LOG.warning("mending the gate: %s", "; ".join(problems))
+            self.gate.reconfigure(guards(self.configuration))
 
     def _write_snapshot(self) -> None:
         try:
