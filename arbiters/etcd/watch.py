@@ -1,6 +1,6 @@
 """The stream of changes below one prefix: hints that arrive within milliseconds, or not at all.
 
-Promises to notice a hung member within about a second (an application ping: etcd punishes quicker pings of
+Promises to notice a hung member within about one and a half seconds (an application ping: etcd punishes quicker pings of
 gRPC itself), to go on at the next member, and to begin each connection with everything the prefix holds, so
 that what was missed in between is made good. Never says that a hint is fresh.
 """
@@ -31,7 +31,8 @@ from haagent.arbiter import Record, Unavailable
 
 Change: TypeAlias = tuple[str, Record | None]
 
-PING_INTERVAL = 0.5  # seconds of silence until a ping, and until the ping must be answered
+PING_AFTER = 1.0  # seconds of silence until a ping: a holder that renews every half second needs none
+PING_INTERVAL = 0.5  # seconds until the ping must be answered
 STABLE = 2.0  # seconds after which a stream counts as having worked
 
 
@@ -127,7 +128,7 @@ async def _heard(endpoint: Endpoint, stream: Any, reading: asyncio.Task[Any]) ->
 
     It is not the read that is cut short, since cancelling a read of gRPC's cancels the stream.
     """
-    done, _ = await asyncio.wait((reading,), timeout=PING_INTERVAL)
+    done, _ = await asyncio.wait((reading,), timeout=PING_AFTER)
     if not done:
         await _write(endpoint, stream, WatchRequest(progress_request=WatchProgressRequest()))
         done, _ = await asyncio.wait((reading,), timeout=PING_INTERVAL)

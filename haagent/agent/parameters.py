@@ -5,10 +5,10 @@ May raise ConfigError for timing that cannot keep its promise; derives everythin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Track, VrrpInstance
+from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Peers, Track, VrrpInstance
 from haagent.core.group import GroupParameters
 from haagent.core.instance import AnnounceParameters, InstanceParameters
 from haagent.core.node import NodeParameters, interface_tracker
@@ -20,6 +20,7 @@ from haagent.effects.gate import Guard, GuardedRouter
 from haagent.errors import ConfigError
 
 SHORTEST_LEASE: Duration = SECOND  # by default; a shorter one is for those who ask for it
+SHORTEST_WITH_FAILSAFE: Duration = 200 * MILLISECOND  # by default: the peers answer when an arbiter is busy
 SHORTEST_POSSIBLE: Duration = 100 * MILLISECOND
 GUARD: Duration = 20 * MILLISECOND
 MULTICAST = {4: "224.0.0.18", 6: "ff02::12"}
@@ -49,6 +50,27 @@ def arbitrated(configuration: Configuration) -> bool:
     return configuration.arbiter is not None and configuration.arbiter.kind != "none"
 
 
+def failsafe(configuration: Configuration) -> bool:
+    """Tell whether the nodes may renew each other's leases by promises (docs/safety/failsafe.md)."""
+    return arbitrated(configuration) and configuration.peers is not None and configuration.peers.failsafe
+
+
+def peers(configuration: Configuration, run: Run) -> Peers | None:
+    """Return whom to talk to: nobody without an arbiter, and never this node itself, whatever it is called today."""
+    if configuration.peers is None or not arbitrated(configuration):
+        return None
+    others = tuple(peer for peer in configuration.peers.nodes if peer.node != run.node)
+    return replace(configuration.peers, nodes=others)
+
+
+def electors(configuration: Configuration, run: Run) -> tuple[str, ...]:
+    """Return the nodes that may ever claim: this one and its peers; none where promises are not used."""
+    others = peers(configuration, run)
+    if others is None or not others.failsafe:
+        return ()
+    return tuple(sorted({run.node, *(peer.node for peer in others.nodes)}))
+
+
 def timing(configuration: Configuration) -> Timing:
     """Return the timing, derived where the configuration does not say. Raises ConfigError if it is unsafe."""
     adverts = [instance.advert_interval for instance in configuration.instances] or [SECOND]
@@ -56,7 +78,8 @@ def timing(configuration: Configuration) -> Timing:
     if not arbitrated(configuration):
         lease = 3 * max(adverts)  # as long as VRRP itself waits for a silent Master
         return Timing(lease, lease // 4, 0)
-    lease = arbiter.lease or max(2 * min(adverts), SHORTEST_LEASE)
+    shortest = SHORTEST_WITH_FAILSAFE if failsafe(configuration) else SHORTEST_LEASE
+    lease = arbiter.lease or max(2 * min(adverts), shortest)
     renew = arbiter.renew or lease // 4
     guard = arbiter.guard if arbiter.guard is not None else min(GUARD, lease // 10)
     _check(Timing(lease, renew, guard), arbiter)
@@ -96,7 +119,7 @@ def node_parameters(
             lease=times.lease,
             renew=times.renew,
             guard=times.guard,
-            electors=(),
+            electors=electors(configuration, run),
             resumed=run.resumed,
         ),
         instances=tuple(_instance(instance) for instance in configuration.instances),
@@ -104,6 +127,7 @@ def node_parameters(
         trackers=_trackers(configuration),
         arbitrated=arbitrated(configuration),
         startup_delay=configuration.globals.startup_delay,
+        tenure=configuration.daemon.minimum_tenure,
         resume=resume,
     )
 

@@ -12,6 +12,7 @@ from haagent.control.document import (
     GateStatus,
     InstanceStatus,
     MasterHeard,
+    PeerStatus,
     Status,
     TrackerStatus,
     read_boot_id,
@@ -23,11 +24,13 @@ from haagent.core.units import SECOND, Instant
 from haagent.core.virtual_router import Backup
 from haagent.effects.clock import Reading
 from haagent.effects.gate import Tier
+from haagent.effects.peers import PeerState
 
 if TYPE_CHECKING:
     from haagent.agent.worker import Worker
 
-WRITE_PERIOD = SECOND
+WRITE_PERIOD = 5 * SECOND  # at the latest; every report is followed by one at once
+PEER_SILENT = 3 * SECOND  # three hellos
 
 
 def status_document(worker: Worker) -> Status:
@@ -54,6 +57,7 @@ def status_document(worker: Worker) -> Status:
             TrackerStatus(name, "interface" if name.startswith("interface ") else "script", tracker.up)
             for name, tracker in worker.node.trackers.items()
         ),
+        peers=tuple(_peer(worker, name, state, reading) for name, state in worker.peers.status().items()),
         warnings=_warnings(worker),
     )
 
@@ -153,7 +157,19 @@ def _master(member: Instance, reading: Reading) -> MasterHeard | None:
     if member.master is None:
         return None
     source, priority = member.master
-    return MasterHeard(source, priority, _boot(member.heard_at, reading))
+    return MasterHeard(str(source), priority, _boot(member.heard_at, reading))
+
+
+def _peer(worker: Worker, name: str, state: PeerState, reading: Reading) -> PeerStatus:
+    heard = {address: state.heard_at.get(address, 0) for address in state.addresses}
+    return PeerStatus(name, _peer_state(worker, name, state, reading), state.heard, heard)
+
+
+def _peer_state(worker: Worker, name: str, state: PeerState, reading: Reading) -> str:
+    if state.heard is None or reading.boot - state.heard > PEER_SILENT:
+        return "silent"
+    refusal = worker.node.petitioner.refusal(name)
+    return f"refuses: {refusal}" if refusal else "heard"
 
 
 def _warnings(worker: Worker) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
-from haagent.agent.parameters import Run, Timing, arbitrated, guards, node_parameters, timing
+from haagent.agent.parameters import Run, Timing, arbitrated, guards, node_parameters, peers, timing
+from haagent.agent.recordings import Reconfigured, about, codec
 from haagent.agent.reporting import registers_document, status_document
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
@@ -52,7 +53,7 @@ from haagent.core.events import (
     Startup,
     SwitchoverRequested,
 )
-from haagent.core.node import Node
+from haagent.core.node import Node, NodeParameters
 from haagent.core.reports import Report, SessionChanged, Stopped
 from haagent.core.units import SECOND, Instant, to_seconds
 from haagent.effects.addresses import Addresses
@@ -62,6 +63,7 @@ from haagent.effects.clock import Clock, Reading
 from haagent.effects.gate import Gate, Tier, open_gate
 from haagent.effects.journal import Journal
 from haagent.effects.notify import Notifier
+from haagent.effects.peers import Peers
 from haagent.effects.plugins import find_plugin, load_plugin
 from haagent.effects.recorder import Recorder
 from haagent.effects.scripts import TrackScripts
@@ -73,7 +75,11 @@ from haagent.errors import ConfigError, ControlError, EffectError, HaagentError
 
 LOG = logging.getLogger("haagent.agent")
 STOP_PATIENCE = 3.0  # seconds for the arbiter to take the claims back at a clean stop
-HOUSEKEEPING = 1.0  # seconds between renewals of address lifetimes and status snapshots
+HOUSEKEEPING = 1.0  # seconds between renewals of address lifetimes
+INSPECT_EVERY = (
+    5  # rounds of housekeeping between looks at the gate, and between snapshots if nothing happens
+)
+SOON = 0.1  # seconds from a report to the snapshot that shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +123,16 @@ class Worker:
         self.journal = Journal(frozenset(script.name for script in configuration.scripts))
         self.notifier = Notifier(configuration, run.node, self.tell)
         self.scripts = TrackScripts(configuration, self.deliver, self.tell)
-        self.recorder = self._open_recorder()
+        self.peers = Peers(self.loop, run.node, self.deliver, self.tell)
         self.arbitration: Arbitration | None = None
         self.control: ControlServer | None = None
         self._instances = {instance.name: instance for instance in configuration.instances}
-        self.node = Node(node_parameters(configuration, run, self._resumable()))
+        parameters = node_parameters(configuration, run, self._resumable())
+        self.node = Node(parameters)
+        self.recorder = self._open_recorder(parameters)
         self._housekeeper: asyncio.TimerHandle | None = None
+        self._snapshot_due: asyncio.TimerHandle | None = None
+        self._rounds = 0
 
     # -- life
 
@@ -138,6 +148,7 @@ class Worker:
         await self._open_control()
         self.scripts.start()
         self.deliver(Startup())
+        self.peers.reconfigure(peers(self.configuration, self.run))
         self._keep_house()
         gc.collect()
         gc.freeze()  # the configuration lives as long as the worker; collections need not look at it
@@ -150,14 +161,16 @@ class Worker:
 
     async def aclose(self) -> None:
         """Close everything. After a clean stop nothing of ours is left on the host."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
+        for handle in (self._housekeeper, self._snapshot_due):
+            if handle is not None:
+                handle.cancel()
         await self.scripts.aclose()
         await self.notifier.aclose()
         if self.control is not None:
             await self.control.aclose()
         if self.arbitration is not None:
             await self.arbitration.aclose()
+        self.peers.close()
         await self.watch.aclose()
         self._remove_remains()
         self.timer.close()
@@ -261,7 +274,7 @@ class Worker:
             case Tell(report):
                 self.tell(report)
             case SendToPeer():
-                pass
+                self.peers.send(action)
             case _:
                 assert_never(action)
 
@@ -296,6 +309,8 @@ class Worker:
         self.journal.read(report)
         self.notifier.read(report)
         self.recorder.urgent()
+        if self._snapshot_due is None and self._housekeeper is not None:
+            self._snapshot_due = self.loop.call_later(SOON, self._write_snapshot)
 
     # -- the host
 
@@ -325,9 +340,11 @@ class Worker:
         """Renew address lifetimes while the session lives, write the snapshot, pet the watchdog."""
         if self.node.session.live(self.clock.read().now):
             self.addresses.refresh(self._lifetime())
-        self._mend_gate()
-        self._write_snapshot()
         self.service.watchdog()
+        self._rounds += 1
+        if self._rounds % INSPECT_EVERY == 0:
+            self._mend_gate()
+            self._write_snapshot()
         self._housekeeper = self.loop.call_later(HOUSEKEEPING, self._keep_house)
 
     def _mend_gate(self) -> None:
@@ -338,6 +355,9 @@ class Worker:
             self.gate.reconfigure(guards(self.configuration))
 
     def _write_snapshot(self) -> None:
+        if self._snapshot_due is not None:
+            self._snapshot_due.cancel()
+            self._snapshot_due = None
         try:
             write_snapshot(snapshot_path(self.socket_path), status_document(self))
         except OSError as error:
@@ -449,7 +469,11 @@ class Worker:
         self.addresses.reconfigure(both.instances)
         self.listener.reconfigure(fresh.instances)
         self.watch.reconfigure(both.instances, self._tracked_interfaces())
-        self._perform(self.node.reconfigure(node_parameters(fresh, self.run, ()), reading.now), reading)
+        parameters = node_parameters(fresh, self.run, ())
+        actions = self.node.reconfigure(parameters, reading.now)
+        self.recorder.record(Reconfigured(parameters), reading.now, actions)
+        self._perform(actions, reading)
+        self.peers.reconfigure(peers(fresh, self.run))
         self.scripts.reconfigure(fresh)
         self.notifier.reconfigure(fresh)
         if fresh.arbiter != before.arbiter and self.arbitration is not None and fresh.arbiter is not None:
@@ -458,11 +482,11 @@ class Worker:
             self.loop.create_task(old.aclose())
         self._rearm(reading)
 
-    def _open_recorder(self) -> Recorder:
+    def _open_recorder(self, parameters: NodeParameters) -> Recorder:
         path = self.sources.record or os.path.join(
             self.sources.run_directory, f"{self.run.node}.events.jsonl"
         )
-        return Recorder(path, {"node": self.run.node, "incarnation": self.run.incarnation})
+        return Recorder(path, about(self.run, parameters), codec())
 
 
 def _union(before: Configuration, fresh: Configuration) -> Configuration:

@@ -11,7 +11,7 @@ from haagent.config.lexer import Token
 from haagent.config.model import Daemon, Peer, Peers
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
-from haagent.config.values import address, choice, integer
+from haagent.config.values import address, choice, duration, integer
 from haagent.errors import ConfigError
 
 PORT = 5405
@@ -31,6 +31,9 @@ def read_daemon(section: Section, host_name: str) -> Daemon:
         node=section.value("node", lambda one: node_name(one.values[0]), host_name),
         gate=cast("Literal['auto', 'required', 'bpf', 'nftables', 'lifetime', 'off']", gate),
         control_socket=section.value("control_socket", lambda one: _absolute(one.values[0]), ""),
+        minimum_tenure=section.value(
+            "minimum_tenure", lambda one: duration(one.values[0], "minimum_tenure"), 0
+        ),
         log_level=section.value("log_level", lambda one: choice(one.values[0], _LEVELS, "log_level"), "info"),
         log_format=cast("Literal['human', 'json']", log_format),
     )
@@ -56,6 +59,7 @@ def read_peers(section: Section, blocks: list[Statement], own_node: str) -> Peer
         listen=tuple(
             _addresses((word for one in section.all("listen") for word in one.values), section, "listen")
         ),
+        failsafe=section.flag("failsafe", True),
     )
 
 

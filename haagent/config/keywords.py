@@ -309,6 +309,7 @@ _PEERS = """
 port                       N                           do
 key_file                   FILE                        do
 listen                     ADDRESS ...                 do
+failsafe                   [BOOL]                      do
 node                       NAME ADDRESS ...            do
 """
 
@@ -316,6 +317,7 @@ _HAAGENT = """
 node                       NAME                        do
 gate                       auto|required|bpf|nftables|lifetime|off  do
 control_socket             PATH                        do
+minimum_tenure             TIME                        do
 log_level                  LEVEL                       do
 log_format                 human|json                  do
 """

@@ -198,21 +198,29 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The ``peers`` block: the authenticated channel between the nodes. ``key`` is the shared secret."""
+    """The ``peers`` block: the authenticated channel between the nodes. ``key`` is the shared secret.
+
+    ``failsafe`` off: the nodes talk, but promise each other nothing; the arbiter alone renews leases.
+    """
 
     nodes: tuple[Peer, ...]
     port: int
     key: bytes = field(repr=False)
     listen: tuple[str, ...] = ()
+    failsafe: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The ``haagent`` block: what keepalived has no word for."""
+    """The ``haagent`` block: what keepalived has no word for.
+
+    ``minimum_tenure``: how long a MASTER keeps the address before it hands over to a better node.
+    """
 
     node: str = ""
     gate: Literal["auto", "required", "bpf", "nftables", "lifetime", "off"] = "auto"
     control_socket: str = ""
+    minimum_tenure: Duration = 0
     log_level: str = "info"
     log_format: Literal["human", "json"] = "human"
 

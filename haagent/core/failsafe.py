@@ -124,6 +124,10 @@ class Petitioner:
         self._quiet(now, quiet=True)
         return self.session.renewed_by_promise(round_.t0, round_.lease, now)
 
+    def refusal(self, peer: str) -> str:
+        """Return why ``peer`` refused the latest round it answered; empty if it granted or never answered."""
+        return self.heard[peer].refusal if peer in self.heard else ""
+
     def _others(self) -> frozenset[str]:
         """Return whom the arbiter may know as electors, in the session's record or in a claim's, but for this node."""
         return (self.session.electors | self._listed) - {self.session.parameters.node}

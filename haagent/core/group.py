@@ -30,8 +30,10 @@ from haagent.core.observation import SessionObservation
 from haagent.core.records import NOBODY, Holder
 from haagent.core.reports import Doubted, State, StateChanged
 from haagent.core.session import Session
-from haagent.core.units import Instant, Now
+from haagent.core.units import Duration, Instant, Now
 from haagent.core.virtual_router import Master
+
+LAPSED = "the lease ran out"
 
 
 @dataclass(slots=True)
@@ -39,7 +41,9 @@ class Context:
     """What a group may ask of its node: the session, other nodes' sessions, ending them, and promises given.
 
     ``end`` ends another node's expired session; ``bound_until`` is when a promise not to claim runs out (``slow``),
-    0 if none. ``declared_down`` are nodes that an operator vouches for being down.
+    0 if none. ``declared_down`` are nodes that an operator vouches for being down. ``tenure`` is how long a holder
+    keeps the claim before it considers a bid. ``paused`` freezes what may move: nothing is claimed, no bid is
+    considered, and a holder keeps what it has whatever its health checks say; leases go on.
     """
 
     session: Session
@@ -48,6 +52,7 @@ class Context:
     bound_until: Callable[[str, str], Instant]
     earliest_claim: Instant = 0
     declared_down: set[str] = field(default_factory=set)
+    tenure: Duration = 0
     paused: bool = False
     stopping: bool = False
 
@@ -78,15 +83,18 @@ class Group:
         self.due: Instant | None = None
         self.doubt: Instant | None = None
         self.doubt_reason = ""
+        self.raised_at: Instant = 0
         self.leaving = False  # the group is on its way out of the configuration
         self._no_doubt_before: Instant = 0
         self._challenges = 0
-        self._abstain_until: Instant = 0
+        self.abstain_until: Instant = 0
         self._freed_at: Instant | None = None
-        self._expired_at: Instant | None = None
+        self.expired_at: Instant | None = None
         self._reserved: str | None = None
         self._lower_reason = ""
-        self._inherited = claim.adoptable is not None  # the worker before us left its gate open, its addresses on
+        self._inherited = (
+            claim.adoptable is not None
+        )  # the worker before us left its gate open, its addresses on
 
     # -- what others ask
 
@@ -168,11 +176,16 @@ class Group:
         actions = member.removed(now.fast)
         actions += self._settle(member, now)
         if self.idle:
-            if self.claim.held:
+            if self.claim.held and not self._keeps_lapsed():
                 self.claim.release_for = self._reserved or ""
             self._reserved = None
             actions += self._report_group(now)
         return actions + self.step(now)
+
+    def _keeps_lapsed(self) -> bool:
+        """Tell whether a claim whose lease ran out stays ours: in a pause nobody else would take it up again."""
+        staying = not self.context.stopping and not self.leaving
+        return self.context.paused and staying and self._lower_reason == LAPSED
 
     # -- the operator
 
@@ -180,7 +193,7 @@ class Group:
         """Hand the claim over, to ``to`` or to whoever is best, and stand back for a while."""
         if not self.raised:
             return ()
-        self._abstain_until = now.fast + 2 * self.context.session.parameters.lease
+        self.abstain_until = now.fast + 2 * self.context.session.parameters.lease
         return self._lower("handed over by the operator", now, reserved=to)
 
     # -- time
@@ -191,15 +204,17 @@ class Group:
         for member in self.members:
             best = _sooner(best, member.next_deadline())
         if self.raised or not self.idle:
-            return best
-        wanting_at = self._wanting_at(now)
+            return _sooner(best, self._tenure_ends(now))
+        wanting_at = self.wanting_at(now)
         if wanting_at is not None and not self.wanted:
             best = _sooner(best, wanting_at)
         return _sooner(best, self._waiting_until(now))
 
     def tick(self, now: Now) -> Actions:
         """Do what is due; the steady path of a MASTER is the first line."""
-        if self.gate_open and self.claim.pending is None and self.claim.known and self.doubt is None:
+        claim = self.claim
+        quiet = claim.pending is None and claim.known and claim.bid is None
+        if self.gate_open and quiet and self.doubt is None:
             return self._tick_members(now)
         return self._tick_members(now) + self.step(now)
 
@@ -242,15 +257,15 @@ class Group:
             return "stopping"
         if self.leaving:
             return "removed from the configuration"
-        faults = self.faults()
+        faults = () if self.context.paused else self.faults()
         if faults:
             return faults[0]
         if not self.claim.held:
             return "the claim is gone"
         if not session.suspended and not session.live(now):
-            return "the lease ran out"
+            return LAPSED
         if session.suspended and now.fast >= session.deadline:
-            return "the lease ran out"
+            return LAPSED
         return ""
 
     def _reopen(self, now: Now) -> Actions:
@@ -265,12 +280,19 @@ class Group:
         bid = self.claim.bid
         if bid is None or self.context.paused or bid.priority <= self.priority():
             return ()
+        if now.fast < self.raised_at + self.context.tenure:
+            return ()
         bidder = self.context.observe(bid.holder.node)
         if not bidder.known or bidder.over(bid.holder.incarnation) or bidder.expired(now.slow):
             return ()  # it asked and died: nobody would take over
         return self._lower(
             f"handed over to {bid.holder.node} (priority {bid.priority})", now, reserved=bid.holder.node
         )
+
+    def _tenure_ends(self, now: Now) -> Instant | None:
+        """Return when a bid that waits for the end of the tenure is to be considered."""
+        ends = self.raised_at + self.context.tenure
+        return ends if self.claim.bid is not None and now.fast < ends else None
 
     def _lower(self, reason: str, now: Now, reserved: str | None = None) -> Actions:
         self._lower_reason = reason
@@ -359,10 +381,10 @@ class Group:
             return actions
         standing = self.claim.standing(now)
         self._note_evidence(standing, now)
-        at = self._wanting_at(now)
+        at = self.wanting_at(now)
         self.wanted = at is not None and now.fast >= at
         self.claim.wanted = self.wanted
-        self.claim.bidding = self.wanted and self._expired_at is None and self._preempts()
+        self.claim.bidding = self.wanted and self.expired_at is None and self._preempts()
         self.claim.priority = self.priority()
         if self.wanted and standing is not Standing.MINE:
             actions += self._pursue(standing, now)
@@ -396,7 +418,7 @@ class Group:
         return (
             self.context.stopping
             or self.leaving
-            or now.fast < self._abstain_until
+            or now.fast < self.abstain_until
             or any(member.state is not State.BACKUP for member in self.members)
             or (self.context.paused and not self.claim.held)
         )
@@ -407,9 +429,9 @@ class Group:
             self._freed_at = None
         elif self._freed_at is None:
             self._freed_at = now.fast
-        self._expired_at = self._expiry(now) if standing is Standing.TAKEN else self._expired_at
+        self.expired_at = self._expiry(now) if standing is Standing.TAKEN else self.expired_at
         if standing is not Standing.TAKEN and self._freed_at is None:
-            self._expired_at = None
+            self.expired_at = None
 
     def _expiry(self, now: Now) -> Instant | None:
         holder = self.claim.holder
@@ -420,12 +442,13 @@ class Group:
             return None
         return now.fast - (now.slow - observation.expires_at)
 
-    def _wanting_at(self, now: Now) -> Instant | None:
+    def wanting_at(self, now: Now) -> Instant | None:
+        """Return when this node wants the claim by VRRP's timers and what is known of the holder; None: not at all."""
         if self._unwilling(now):
-            return self._abstain_until if now.fast < self._abstain_until else None
-        if self._freed_at is not None and (self._expired_at is not None or self.claim.meant_for_us):
+            return self.abstain_until if now.fast < self.abstain_until else None
+        if self._freed_at is not None and (self.expired_at is not None or self.claim.meant_for_us):
             return now.fast if self.wanted or self.claim.meant_for_us else self._freed_at
-        times = [member.wanting_at(self._freed_at, self._expired_at) for member in self.members]
+        times = [member.wanting_at(self._freed_at, self.expired_at) for member in self.members]
         if any(time is None for time in times):
             return None
         latest = max(time for time in times if time is not None)
@@ -457,7 +480,7 @@ class Group:
             return ()
         if standing in (Standing.FREE, Standing.FREED):
             return self.claim.take(now)
-        if standing is Standing.TAKEN and holder is not None and self._expired_at is not None:
+        if standing is Standing.TAKEN and holder is not None and self.expired_at is not None:
             return self.context.end(holder, now) if self._may_end(holder) else ()
         return ()
 

@@ -25,7 +25,7 @@ from haagent.core.actions import (
     SendAdvertisement,
     Tell,
 )
-from haagent.core.events import AdvertisementReceived
+from haagent.core.events import AdvertisementReceived, IPAddress
 from haagent.core.reports import LowerPriorityHeard, Noticed, PriorityChanged, State, StateChanged
 from haagent.core.tracking import Tracker, TrackUse, effective_priority, faults
 from haagent.core.units import SECOND, Duration, Instant
@@ -89,7 +89,7 @@ class Instance:
         self.state = State.INIT
         self.since: Instant = 0
         self.reason = "starting"
-        self.master: tuple[str, int] | None = None  # whom we heard last, and its priority
+        self.master: tuple[IPAddress, int] | None = None  # whom we heard last, and its priority
         self.heard_at: Instant = 0
         self._links = links
         self._trackers = trackers
@@ -163,7 +163,7 @@ class Instance:
             down_at = min(down_at, freed_at + skew // 32)
         if expired_at is not None:
             missed = (self.parameters.router.down_timer_adverts - 1) * state.master_adver_interval
-            down_at = min(down_at, max(expired_at, down_at - missed) + skew // 4)
+            down_at = min(down_at, max(expired_at, down_at - missed) + skew // 2)
         return down_at
 
     # -- up and down
@@ -182,10 +182,15 @@ class Instance:
         if self.phase is not Phase.RAISING:
             return ()
         self.phase = Phase.UP
-        self.router.expire(now)
-        actions = self._perform(self.router.deadline_reached(now), now)
+        beat = self._beat(now)
+        self.router.expire(beat)
+        actions = self._perform(self.router.deadline_reached(beat), now)
         self.master = None
         return actions + self.become(State.MASTER, now, epoch, reason)
+
+    def _beat(self, now: Instant) -> Instant:
+        """Return ``now`` or a little before, so that instances that rise together advertise in one wake-up."""
+        return now - now % max(1, self.parameters.router.advertisement_interval // 64)
 
     def address_work_failed(self, now: Instant) -> None:
         """Try again later, in whichever direction the addresses are on their way."""
@@ -232,7 +237,7 @@ class Instance:
         """Let a router that is not Master hear an advertisement."""
         if advertisement.priority:
             self.heard_at = now
-        self.master = (str(advertisement.source), advertisement.priority)
+        self.master = (advertisement.source, advertisement.priority)
         self.router.advertisement_received(
             advertisement.source, advertisement.priority, advertisement.interval, now
         )

@@ -74,6 +74,7 @@ def interface_tracker(interface: str) -> str:
 class NodeParameters:
     """Everything the core is told at start and on reload. ``arbitrated`` False is plain VRRP.
 
+    ``tenure`` is how long a holder keeps a claim before it considers a better node's bid; faults do not wait for it.
     ``resume`` maps claims to the epochs for which the local gate was found open and within its deadline when a
     worker is restarted under the incarnation of the one before.
     """
@@ -84,6 +85,7 @@ class NodeParameters:
     trackers: tuple[TrackerParameters, ...] = ()
     arbitrated: bool = True
     startup_delay: Duration = 0
+    tenure: Duration = 0
     resume: tuple[tuple[str, int], ...] = ()
 
 
@@ -124,6 +126,7 @@ class Node:
         self.petitioner = Petitioner(self.session)
         self.elector = Elector(parameters.session.lease)
         self.context = Context(self.session, self.observe, self._end, self.elector.bound_until)
+        self.context.tenure = parameters.tenure
         self.started = False
         self.stopped = False
         self._found: dict[str, tuple[Group, Instance]] = {}
@@ -173,6 +176,7 @@ class Node:
         """
         self.parameters = parameters
         self.session.parameters = parameters.session
+        self.context.tenure = parameters.tenure
         self._arriving = {group.name: group for group in parameters.groups}
         for tracker in parameters.trackers:
             self.trackers.setdefault(tracker.name, Tracker(tracker)).parameters = tracker
@@ -480,6 +484,10 @@ class Node:
             return ()
         observation.late = False
         session = observation.session
+        if session is not None and not session.ended:
+            self.context.declared_down.discard(
+                observation.node
+            )  # it is not: the operator's word was for then
         self._watch_at = min(self._watch_at or now.fast, now.fast + self._quiet_for(observation))
         ordinary = (
             was is not None and session is not None and not session.ended and was.holder == session.holder

@@ -357,9 +357,11 @@ class Session:
             self.breaks += 1
             self._established = self._established or self.parameters.resumed
             return ()
-        if not self._established:
+        continuing = self.parameters.resumed and not self.generation  # a worker before us may have been established
+        if not self._established and not continuing:
             return self._warn_of_twin(session)
-        return self._lose(now, "its record is gone" if record is None else "its record was ended or replaced")
+        why = "its record is gone" if record is None else "its record was ended or replaced"
+        return self._lose(now, why, session)
 
     def _warn_of_twin(self, session: SessionRecord | None) -> Actions:
         p = self.parameters
@@ -368,14 +370,22 @@ class Session:
         detail = f"another agent named {p.node} was seen on host {session.host}; waiting until it is certainly gone"
         return (Tell(SessionChanged("occupied", detail)),)
 
-    def _lose(self, now: Now, why: str) -> Actions:
+    def _lose(self, now: Now, why: str, shown: SessionRecord | None) -> Actions:
         self._established = self.suspended = False
         self._lapsed = True
         self.deadline = 0
         self._term_from = now.fast
-        self.generation += 1
+        # A worker before us may have come further: an incarnation that was over must not come back to life.
+        known = 0 if shown is None else _generation(shown.holder.incarnation)
+        self.generation = max(self.generation, known) + 1
         self.incarnation = f"{self.parameters.incarnation}.{self.generation}"
         return (ExtendGate(0), Tell(SessionChanged("lost", why)))
+
+
+def _generation(incarnation: str) -> int:
+    """Return the number after the dot, 0 if there is none."""
+    number = incarnation.partition(".")[2]
+    return int(number) if number.isdecimal() and len(number) < 10 else 0
 
 
 def _parse(record: Record | None) -> SessionRecord | None:

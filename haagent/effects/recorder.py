@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from haagent.core.actions import Action
-from haagent.core.events import Event
 from haagent.core.units import Now
 from haagent.effects.encoding import Codec
 from haagent.effects.recording import Entry, Writer
@@ -27,7 +26,8 @@ FLUSH_AFTER = 1.0
 class Recorder:
     """Records to ``path``, rotating at ``limit`` bytes. ``about`` begins every file and must be JSON.
 
-    ``codec`` must know whatever ``PeerHeard.body`` carries; an event it does not know is noted as not recorded.
+    ``codec`` must know whatever ``PeerHeard.body`` carries, and what is recorded besides events of the core; what it
+    does not know is noted as not recorded.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._write_all, name="haagent-recorder", daemon=True)
         self._thread.start()
 
-    def record(self, event: Event, now: Now, actions: Sequence[Action] = ()) -> None:
+    def record(self, event: object, now: Now, actions: Sequence[Action] = ()) -> None:
         """Remember one event and what it caused. Never blocks, never raises."""
         self._number += 1
         if len(self._queue) >= MOST_QUEUED:

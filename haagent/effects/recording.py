@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeAlias
 
 from haagent.core.actions import Action
-from haagent.core.events import AdvertisementReceived, Event
+from haagent.core.events import AdvertisementReceived
 from haagent.core.units import Now
 from haagent.effects.encoding import Codec
 
@@ -39,11 +39,14 @@ Line: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event, when it was handled and what came of it. ``number`` orders the entries of one run."""
+    """One event, when it was handled and what came of it. ``number`` orders the entries of one run.
+
+    ``event`` is the core's Event, or what the agent adds to its codec.
+    """
 
     number: int
     now: Now
-    event: Event
+    event: object
     actions: tuple[Action, ...] = ()
 
 

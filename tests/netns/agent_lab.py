@@ -216,6 +216,14 @@ def lab(arbiters: int = 1, nodes: int = 2) -> Iterator[Lab]:
         yield Lab(stack, arbiters, nodes)
 
 
+def agents(pair: Lab) -> tuple[Agent, Agent]:
+    """Return the agents of node1 and node2."""
+    one, two = pair.daemons["node1"], pair.daemons["node2"]
+    assert isinstance(one, Agent)
+    assert isinstance(two, Agent)
+    return one, two
+
+
 def remains(node: Node) -> list[str]:
     """Return what haagent could have left on a node: addresses, programs, tables, sockets, processes."""
     def there(*argv: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Iterator
 
 import pytest
+from agent_lab import Lab, lab
 
 NEEDS = {"netns": ("ip", "nft"), "keepalived": ("keepalived", "haproxy"), "etcd": ("etcd", "etcdctl")}
 
@@ -21,3 +24,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
             elif os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason="network namespaces need root"))
+
+
+@pytest.fixture(scope="module")
+def built_pair() -> Iterator[Lab]:
+    """Build two agents with one etcd, for all tests of a module."""
+    with lab() as made:
+        made.agent("node1")
+        made.agent("node2")
+        yield made
+
+
+@pytest.fixture
+def pair(built_pair: Lab) -> Iterator[Lab]:
+    """Return two agents that run, node1 as MASTER; never may two nodes have answered when the test is over."""
+    for daemon in built_pair.daemons.values():
+        daemon.start()
+    built_pair.wait_owner("node1")
+    begun = time.monotonic_ns()
+    yield built_pair
+    assert built_pair.dual(begun) == 0

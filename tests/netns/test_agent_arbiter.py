@@ -1,0 +1,166 @@
+"""What clients see when the arbiter is cut off, dies, is wiped, evicts the MASTER or refuses.
+
+One pair of agents with one etcd for the whole module, without failsafe; every test begins with node1 as MASTER.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from agent_lab import LEASE, Lab, agents, arbiter_block, eventually, lab, log_of, ms
+
+from haagent.core.units import MILLISECOND, SECOND
+from haagent.lab import faults
+
+pytestmark = [pytest.mark.netns, pytest.mark.etcd]
+
+
+@pytest.mark.parametrize("reject", [True, False], ids=["reset", "black-hole"])
+def test_a_master_cut_from_the_arbiter_is_silent_in_time_and_replaced(pair: Lab, reject: bool):
+    node1, _ = agents(pair)
+    fault = faults.cut_arbiter(pair.topology, node1.node, reject=reject)
+    before = time.monotonic_ns()
+    fault.inject()
+    try:
+        taken = pair.wait_owner("node2")
+        last = max(pair.answers("node1", before), default=before)
+        print(f"MASTER cut from the arbiter: silent after {ms(last - before)}, replaced after {ms(taken - before)}")
+        assert last - before < LEASE
+        eventually(lambda: node1.instance()["state"] == "BACKUP")
+        assert not pair.has_address("node1")
+    finally:
+        fault.heal()
+    pair.wait_owner("node1")
+
+
+def test_a_backup_cut_from_the_arbiter_changes_nothing(pair: Lab):
+    node1, node2 = agents(pair)
+    epoch, before = node1.instance()["epoch"], time.monotonic_ns()
+    fault = faults.cut_arbiter(pair.topology, node2.node)
+    fault.inject()
+    try:
+        time.sleep(4 * LEASE / SECOND)
+    finally:
+        fault.heal()
+    time.sleep(1)
+    assert pair.outage(before) < 20 * MILLISECOND
+    assert node1.instance()["epoch"] == epoch
+    assert node2.instance()["state"] == "BACKUP"
+
+
+def test_without_any_arbiter_the_address_goes_in_time_and_comes_back_by_itself(pair: Lab):
+    assert pair.etcd is not None
+    node1, node2 = agents(pair)
+    before = time.monotonic_ns()
+    pair.etcd.kill(1)
+    pair.wait_owner(None)
+    last = max(pair.answers("node1", before), default=before)
+    print(f"etcd down: address off after {ms(last - before)}")
+    assert last - before < LEASE + 100 * MILLISECOND  # the kill itself takes its time
+    time.sleep(1)
+    assert not pair.observer.owners()
+    assert {node1.instance()["state"], node2.instance()["state"]} == {"BACKUP"}
+    pair.etcd.restart()
+    back = time.monotonic_ns()
+    pair.wait_owner("node1")
+    print(f"etcd back: address on after {ms(time.monotonic_ns() - back)}")
+
+
+def test_a_frozen_arbiter_is_as_good_as_none(pair: Lab):
+    assert pair.etcd is not None
+    before = time.monotonic_ns()
+    pair.etcd.freeze(1)
+    try:
+        pair.wait_owner(None)
+        assert max(pair.answers("node1", before), default=before) - before < LEASE
+        time.sleep(0.5)
+    finally:
+        pair.etcd.thaw()
+    pair.wait_owner("node1")
+
+
+def test_an_arbiter_that_restarts_quickly_is_not_noticed_by_clients():
+    """A lease of 2 s outlives the restart of an etcd; that is what leases are for."""
+    with lab() as made:
+        assert made.etcd is not None
+        made.agent("node1", addition=arbiter_block(made.etcd.endpoints, lease=3 * SECOND))
+        made.wait_owner("node1")
+        before = time.monotonic_ns()
+        made.etcd.kill(1)
+        made.etcd.restart()
+        time.sleep(2.5)
+        assert made.outage(before) < 20 * MILLISECOND
+
+
+def leases(pair: Lab) -> list[str]:
+    assert pair.etcd is not None
+    return pair.etcd.cluster.etcdctl("lease", "list").split()[3:]
+
+
+def lease_of(pair: Lab, node: str) -> str:
+    """Return the etcd lease that carries the session of ``node``."""
+    assert pair.etcd is not None
+    listed = pair.etcd.cluster.etcdctl("get", "/haagent", "--prefix", "-w", "json")
+    for one in json.loads(listed).get("kvs", []):
+        import base64
+
+        if base64.b64decode(one["key"]).decode().endswith(f"sessions/{node}") and one.get("lease"):
+            return f"{one['lease']:x}"
+    raise AssertionError(f"no lease carries sessions/{node}: {listed}")
+
+
+def test_revoking_the_masters_lease_evicts_it(pair: Lab):
+    assert pair.etcd is not None
+    node1, node2 = agents(pair)
+    epoch, before = node1.instance()["epoch"], time.monotonic_ns()
+    lost = log_of(node1, "session lost")
+    pair.etcd.cluster.etcdctl("lease", "revoke", lease_of(pair, "node1"))
+    eventually(lost, what="noticing the eviction")
+    pair.wait_owner("node1")
+    time.sleep(0.3)
+    pair.wait_owner("node1")
+    print(f"lease revoked: outage {ms(pair.outage(before))}")
+    assert node1.instance()["epoch"] > epoch
+
+
+def test_a_wiped_arbiter_is_recovered_from(pair: Lab):
+    assert pair.etcd is not None
+    node1, _ = agents(pair)
+    before = time.monotonic_ns()
+    for _ in range(3):
+        pair.etcd.cluster.etcdctl("del", "", "--from-key")
+        time.sleep(0.3)
+        pair.wait_owner("node1")
+    print(f"all keys deleted: outage {ms(pair.outage(before))}")
+    assert node1.instance()["state"] == "MASTER"
+    assert pair.dual(before) == 0
+
+
+def test_somebody_elses_value_in_the_claim_is_said_and_not_trusted(pair: Lab):
+    assert pair.etcd is not None
+    node1, _ = agents(pair)
+    begun, said = time.monotonic_ns(), log_of(node1, "unreadable")
+    pair.etcd.cluster.etcdctl("put", "/haagent/haagent/claims/VI_1", "not json")
+    eventually(said, what="saying that the claim cannot be read")
+    pair.etcd.cluster.etcdctl("del", "/haagent/haagent/claims/VI_1")
+    pair.wait_owner("node1")
+    assert pair.dual(begun) == 0
+
+
+def test_an_unreachable_endpoint_keeps_it_backup_and_says_so():
+    with lab(arbiters=0) as made:
+        agent = made.agent("node1", addition=arbiter_block(["198.51.100.77:2379", "198.51.100.78:1"]))
+        eventually(log_of(agent, "session unavailable"), what="saying what is wrong")
+        time.sleep(1.5)
+        assert agent.instance()["state"] == "BACKUP"
+        assert not made.observer.owners()
+        shown = agent.shown()["arbiter"]
+        assert shown["state"] == "unavailable"
+        assert "198.51.100.7" in shown["error"]
+        assert len(agent.records()) < 20  # said once, not at every attempt
+        assert "Traceback" not in agent.text()
+        agent.stop()
+        assert agent.process is not None
+        assert agent.process.tree() == ()

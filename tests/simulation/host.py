@@ -1,0 +1,391 @@
+"""One host: an agent that runs the real core as the worker does, and what can be done to both.
+
+Stands in for haagent/agent/worker.py: reads the clock once per event, performs actions in order, keeps one timer,
+renews address lifetimes, and begins a run as new or as resumed. An agent may die or stall between any two actions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from ipaddress import IPv4Address
+from random import Random
+from typing import TYPE_CHECKING
+
+from haagent.core.actions import (
+    Action,
+    Actions,
+    AnnounceAddresses,
+    CloseGate,
+    ExtendGate,
+    InstallAddresses,
+    OpenGate,
+    ReadRegister,
+    RemoveAddresses,
+    SendAdvertisement,
+    SendToPeer,
+    SwapRegister,
+    Tell,
+)
+from haagent.core.events import (
+    AddressesInstalled,
+    AddressesRemoved,
+    AddressVanished,
+    ClockDoubted,
+    DeadlineReached,
+    EffectFailed,
+    Event,
+    LinkChanged,
+    PrimaryAddressChanged,
+    Shutdown,
+    Startup,
+    TrackResult,
+)
+from haagent.core.node import Node
+from haagent.core.reports import Stopped
+from haagent.core.units import MICROSECOND, MILLISECOND, SECOND, Instant
+from haagent.effects.clock import Reading
+from tests.simulation.clocks import AgentClock, HostClocks
+from tests.simulation.configuration import HostConfig, node_parameters
+from tests.simulation.kernel import Kernel
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+INTERFACE, TRACKER = "eth0", "script"
+HOUSEKEEPING = SECOND
+
+
+class Host:
+    """A host of the cluster; see the module."""
+
+    def __init__(self, world: World, index: int, config: HostConfig, clocks: HostClocks) -> None:
+        self.world, self.index, self.name, self.config, self.clocks = world, index, config.name, config, clocks
+        self.kernel = Kernel()
+        self.node: Node | None = None
+        self.run = 0  # grows with every worker: answers to a dead one are nobody's
+        self.incarnation = 0
+        self.held_up = 0  # how many things keep the agent from running
+        self.halted = 0  # how many things stop the whole machine
+        self.paused_until: Instant = -1  # true time of the last end of a pause of the virtual machine
+        self.link, self.passes_tracker = True, True
+        self.refuses_addresses = 0
+        self.stopped = False
+        self.fuse: int | None = None
+        self.fuse_stalls: int | None = None  # a stall's duration; None: the fuse kills
+        self._random: Random = world.random(f"host {index}")
+        self._clock = AgentClock(0, 0)
+        self._mailbox: deque[Event] = deque()
+        self._rest: deque[tuple[Action, Reading]] = deque()
+        self._installed: set[str] = set()
+        self._armed: Instant | None = None
+        self._timer = 0
+        self._address = IPv4Address(f"10.0.0.{10 + index}")
+
+    # -- life
+
+    def boot(self) -> Instant:
+        return self.clocks.boot(self.world.now)
+
+    def start(self, *, resumed: bool) -> None:
+        """Start a worker: the next one of this run, or the first one of a new run, which closes and sweeps first."""
+        assert self.node is None
+        now, kernel = self.world.now, self.kernel
+        resumed = resumed and self.incarnation > 0
+        self.run += 1
+        self.stopped = False
+        if not resumed:
+            self.incarnation += 1
+            kernel.open.clear()
+        self._clock = AgentClock(self.clocks.boot(now), self.clocks.raw(now))
+        resume = dict(kernel.open) if resumed and self.boot() < kernel.deadline else {}
+        self._installed.clear()
+        self._armed = None
+        self.node = Node(node_parameters(self.config, f"r{self.incarnation}", resumed=resumed, resume=resume))
+        self._sweep(resume)
+        run = self.run
+        for name in self.config.instances():
+            self.deliver_to(run, PrimaryAddressChanged(name, self._address))
+        self.deliver_to(run, LinkChanged(INTERFACE, self.link))
+        self.deliver_to(run, Startup())
+        self._track(run)
+        self._keep_house(run)
+
+    def _sweep(self, resume: dict[str, int]) -> None:
+        if not resume:
+            self.kernel.addresses.clear()
+            return
+        for claim in self.config.claims:
+            if claim.name not in resume:
+                self.kernel.open.pop(claim.name, None)
+                for member in claim.members:
+                    self.kernel.addresses.pop(member, None)
+
+    def die(self) -> None:
+        """End the agent at once; the kernel keeps what it has."""
+        self.node = None
+        self.run += 1
+        self.fuse = None
+        self._mailbox.clear()
+        self._rest.clear()
+        self.world.note(self, "the agent died", ())
+
+    def finish(self) -> None:
+        """What the worker does after ``Stopped``: close, sweep, end."""
+        self.kernel.open.clear()
+        self.kernel.addresses.clear()
+        self.die()
+        self.stopped = True
+
+    def shut_down(self) -> None:
+        self.deliver(Shutdown())
+
+    # -- being kept from running
+
+    def hold(self) -> None:
+        """Stop the agent where it is; the clocks run on."""
+        self.held_up += 1
+
+    def let_go(self) -> None:
+        """Let the agent run again: first what was left of a tuple, then what has piled up."""
+        self.held_up = max(0, self.held_up - 1)
+        if self.held_up or self.node is None:
+            return
+        while self._rest and self.node is not None and not self.held_up:
+            action, reading = self._rest.popleft()
+            self._one(action, reading)
+        while self._mailbox and self.node is not None and not self.held_up:
+            self._feed(self._mailbox.popleft())
+        if self.node is not None and not self.held_up:
+            self._wake(self._timer)
+
+    def halt(self, *, boot_runs: bool) -> None:
+        """Stop the whole machine: suspend (BOOTTIME counts on) or a hypervisor's pause (both clocks stand)."""
+        self.halted += 1
+        self.hold()
+        ppm = self.clocks.boot_ppm if boot_runs else 0
+        self.clocks.run(self.world.now, boot_ppm=ppm, raw_ppm=0)
+
+    def go_on(self, boot_ppm: int, raw_ppm: int) -> None:
+        """End a suspend or pause."""
+        self.clocks.run(self.world.now, boot_ppm=boot_ppm, raw_ppm=raw_ppm)
+        self.halted -= 1
+        self.world.checks.gate_changed(self)
+        self.let_go()
+
+    def slew(self, boot_ppm: int) -> None:
+        """Let NTP change the rate of BOOTTIME."""
+        if not self.halted:
+            self.clocks.run(self.world.now, boot_ppm=boot_ppm, raw_ppm=self.clocks.raw_ppm)
+            self._armed = None
+            self._rearm(self._read())
+
+    # -- events in
+
+    def deliver(self, event: Event) -> None:
+        """Hand an event to whatever agent runs now."""
+        if self.node is None:
+            return
+        if self.held_up:
+            self._mailbox.append(event)
+        else:
+            self._feed(event)
+
+    def deliver_to(self, run: int, event: Event) -> None:
+        """Hand an event to one worker, if it still runs."""
+        if run == self.run:
+            self.deliver(event)
+
+    def _read(self) -> Reading:
+        now = self.world.now
+        return self._clock.advance(self.clocks.boot(now), self.clocks.raw(now))
+
+    def _feed(self, event: Event) -> None:
+        reading = self._read()
+        self._handle(event, reading)
+        if reading.jump and self._runs():
+            self._handle(ClockDoubted("the clocks parted"), reading)
+        if self._runs():
+            self._rearm(reading)
+
+    def _runs(self) -> bool:
+        return self.node is not None and not self.held_up
+
+    def _handle(self, event: Event, reading: Reading) -> None:
+        node = self.node
+        assert node is not None
+        actions = node.handle(event, reading.now)
+        self.world.note(self, event, actions)
+        self.perform(actions, reading)
+
+    def reconfigure(self, config: HostConfig) -> None:
+        """Reload."""
+        self.config = config
+        if self.node is None or self.held_up:
+            return  # a stopped agent reads it at its next start
+        reading = self._read()
+        resumed = self.node.session.parameters.resumed
+        parameters = node_parameters(config, f"r{self.incarnation}", resumed=resumed, resume={})
+        actions = self.node.reconfigure(parameters, reading.now)
+        self.world.note(self, "reload", actions)
+        self.perform(actions, reading)
+        if self._runs():
+            for name in config.instances():
+                self.deliver(PrimaryAddressChanged(name, self._address))
+
+    # -- time
+
+    def _rearm(self, reading: Reading) -> None:
+        assert self.node is not None
+        deadline = self.node.next_deadline()
+        if deadline is None:
+            self._armed = None
+            return
+        at = self.clocks.true_at(reading.boottime(deadline))
+        if at is None or at == self._armed:
+            return
+        self._armed = at
+        self._timer += 1
+        late = 30 * MICROSECOND + self._random.randrange(300 * MICROSECOND)
+        if self._random.random() < 0.01:
+            late += self._random.randrange(8 * MILLISECOND)
+        self.world.at(max(at, self.world.now) + late, self._wake, self._timer)
+
+    def _wake(self, timer: int) -> None:
+        if timer != self._timer or not self._runs():
+            return
+        assert self.node is not None
+        self._armed = None
+        reading = self._read()
+        deadline = self.node.next_deadline()
+        late = 0 if deadline is None else reading.now.fast - deadline
+        if late > max(self.config.guard, self.config.renew // 2):
+            self._handle(ClockDoubted("woke late"), reading)
+        if not self._runs():
+            return
+        if deadline is not None and late >= 0:
+            self._feed(DeadlineReached())
+        else:
+            self._rearm(reading)
+
+    def _keep_house(self, run: int) -> None:
+        if run != self.run:
+            return
+        if self._runs():
+            self._refresh()
+        self.world.after(HOUSEKEEPING, self._keep_house, run)
+
+    def _refresh(self) -> None:
+        assert self.node is not None
+        if not self.node.session.live(self._read().now):
+            return
+        for instance in sorted(self._installed):
+            if self.kernel.has(instance, self.boot()):
+                self._lend(instance)
+            else:
+                self.vanish(instance)
+
+    def vanish(self, instance: str) -> None:
+        """An address is gone that the agent had installed."""
+        self.kernel.addresses.pop(instance, None)
+        if instance in self._installed:
+            self._installed.discard(instance)
+            self.deliver(AddressVanished(instance, "192.0.2.1"))
+
+    def _lend(self, instance: str) -> None:
+        self.kernel.addresses[instance] = self.boot() + self.config.lifetime
+
+    def _track(self, run: int) -> None:
+        if run == self.run:
+            self.deliver(TrackResult(TRACKER, self.passes_tracker))
+            self.world.after(500 * MILLISECOND, self._track, run)
+
+    def set_link(self, *, up: bool) -> None:
+        if up is not self.link:
+            self.link = up
+            self.deliver(LinkChanged(INTERFACE, up))
+
+    def change_primary(self, address: IPv4Address | None) -> None:
+        for name in self.config.instances():
+            self.deliver(PrimaryAddressChanged(name, address))
+
+    # -- actions out
+
+    def perform(self, actions: Actions, reading: Reading) -> None:
+        """Perform a tuple in order, up to where the agent is held up or dies."""
+        for number, action in enumerate(actions):
+            if self.fuse is not None:
+                if self.fuse <= 0:
+                    self._blow(actions[number:], reading)
+                    return
+                self.fuse -= 1
+            self._one(action, reading)
+            if self.node is None:
+                return
+
+    def _blow(self, rest: Actions, reading: Reading) -> None:
+        self.fuse, stall = None, self.fuse_stalls
+        if stall is None:
+            self.die()
+            return
+        self.fuse_stalls = None
+        self._rest.extend((action, reading) for action in rest)
+        self.hold()
+        self.world.note(self, "the agent stalls", rest)
+        self.world.at(min(self.world.now + stall, self.world.plan.heal), self._unstall, None)
+
+    def _unstall(self, _: None) -> None:
+        self.let_go()
+
+    def _one(self, action: Action, reading: Reading) -> None:  # one branch per action, as in the worker
+        kernel, world = self.kernel, self.world
+        match action:
+            case SendAdvertisement(instance, priority):
+                world.lan.advertise(self, instance, priority, self._address)
+            case AnnounceAddresses(instance):
+                world.lan.announce(self, instance)
+            case InstallAddresses(instance):
+                self._install(instance)
+            case RemoveAddresses(instance):
+                self._remove(instance)
+            case ExtendGate(until):
+                kernel.deadline = max(0, reading.boottime(until)) if until else 0
+                world.checks.gate_changed(self)
+            case OpenGate(claim, epoch):
+                kernel.open[claim] = epoch
+                world.checks.gate_opened(self, claim, epoch)
+            case CloseGate(claim):
+                kernel.open.pop(claim, None)
+            case ReadRegister() | SwapRegister():
+                if isinstance(action, SwapRegister):
+                    world.checks.swap_sent(self, action)
+                world.arbiter.request(self, action)
+            case SendToPeer(peer, body):
+                world.peers.send(self, peer, body)
+            case Tell(Stopped()):
+                self.finish()
+            case Tell():
+                pass
+
+    def _install(self, instance: str) -> None:
+        if self.refuses_addresses:
+            self._later(EffectFailed(instance, "InstallAddresses", "refused"))
+            return
+        self._installed.add(instance)
+        self._lend(instance)
+        self._later(AddressesInstalled(instance))
+
+    def _remove(self, instance: str) -> None:
+        if self.refuses_addresses:
+            self._later(EffectFailed(instance, "RemoveAddresses", "refused"))
+            return
+        self._installed.discard(instance)
+        self.kernel.addresses.pop(instance, None)
+        self._later(AddressesRemoved(instance))
+
+    def _later(self, event: Event) -> None:
+        run = self.run
+        delay = 20 * MICROSECOND + self._random.randrange(200 * MICROSECOND)
+        self.world.after(delay, self._answer, (run, event))
+
+    def _answer(self, answer: tuple[int, Event]) -> None:
+        self.deliver_to(*answer)
