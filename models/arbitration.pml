@@ -235,7 +235,7 @@ inline claim_overwritten() {
 
 /* Swap s, sent by node `by`, reaches the store. `awaited`: its sender may still learn the answer. */
 inline arrive(s, by, awaited) {
-	now_kind = s.kind; now_at = s.at; now_inc = s.inc; now_ep = s.ep; now_awaited = awaited;
+	printf("the store receives node %d's swap, kind %d\n", by, s.kind); now_kind = s.kind; now_at = s.at; now_inc = s.inc; now_ep = s.ep; now_awaited = awaited;
 	now_ok = (s.kind <= END -> MATCHES(s.exp, session[s.at].there) : MATCHES(s.exp, claim.state != MISSING));
 	forget(s);
 	if
@@ -381,6 +381,7 @@ inline send_session(me) {                   /* the caller has set own[me].exp */
 }
 
 inline send_take(me) {
+	printf("node %d sends: the claim is mine, epoch %d\n", me, claim.ep + 1);
 	other[me].kind = TAKE; other[me].exp = CLAIM_NOW; other[me].inc = inc[me]; other[me].ep = claim.ep + 1;
 	taking[me] = PENDING; taking_ep[me] = claim.ep + 1
 }
@@ -395,9 +396,9 @@ inline crash(me, a, b) {
 /* What a node does about one other node j */
 #define ABOUT(me, j) \
 	:: d_step { session[j].there && !session[j].ended && !(seen[me*N+j] & CUR) -> \
-		seen[me*N+j] = SESSION_NOW(j); seen_wait[me*N+j] = WAIT } \
+		printf("node %d first sees this version of session %d\n", me, j); seen[me*N+j] = SESSION_NOW(j); seen_wait[me*N+j] = WAIT } \
 	:: d_step { other[me].kind == NONE && seen[me*N+j] && seen_wait[me*N+j] == 0 && MAY_END(me) -> \
-		other[me].kind = END; other[me].at = j; other[me].exp = seen[me*N+j]; seen[me*N+j] = 0 } \
+		printf("node %d sends: session %d ended\n", me, j); other[me].kind = END; other[me].at = j; other[me].exp = seen[me*N+j]; seen[me*N+j] = 0 } \
 	:: d_step { MAY_CLAIM(me) && PAST_PROMISES_OVER(me) && claim.state == HELD && claim.who == j && ENDED(j, claim.inc) -> \
 		send_take(me) } \
 	GRANT(me, j)
@@ -412,7 +413,7 @@ inline crash(me, a, b) {
 #endif
 #define GRANT(me, j) \
 	:: d_step { ask[j] && !HAS(ask_got[j], me) && !MAY_HOLD(me) && MAY_GRANT_YET(me) -> \
-		ask_got[j] = ask_got[j] | (1 << me); bound[me] = WAIT AND_RESET(me, j) }
+		printf("node %d promises to node %d\n", me, j); ask_got[j] = ask_got[j] | (1 << me); bound[me] = WAIT AND_RESET(me, j) }
 #endif
 
 proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if there is only one) */
@@ -422,25 +423,29 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	:: d_step { ver[me] == 0 && own[me].kind == NONE && renewal[me] == 0 && inc[me] < MAXINC ->   /* begin an incarnation */
 		gate[me] = 0; deadline[me] = 0; lose_claim(me); stop_asking(me);     /* what the last one had is closed first */
 		inc[me]++;
+		printf("node %d sends a new session, incarnation %d\n", me, inc[me]);
 		own[me].exp = SESSION_NOW(me); send_session(me) }
-	:: d_step { ver[me] && ver[me] != WAS && own[me].kind == NONE && renewal[me] == 0 -> own[me].exp = ver[me]; send_session(me) }
+	:: d_step { ver[me] && ver[me] != WAS && own[me].kind == NONE && renewal[me] == 0 ->
+		printf("node %d sends a renewal\n", me); own[me].exp = ver[me]; send_session(me) }
 	:: d_step { ver[me] == WAS && own[me].kind == NONE && renewal[me] == 0 -> renewal[me] = FAILED }    /* as above; doomed */
 	:: d_step { renewal[me] == DONE ->
 #ifdef MUT_REPLY_TIME
 		renewal_worth[me] = L;
 #endif
+		printf("node %d learns that its renewal happened; its t0 is worth %d\n", me, renewal_worth[me]);
 		ver[me] = renewal_ver[me];
 #ifdef REACH_REVIVAL
 		assert(!(holds[me] && deadline[me] == 0 && renewal_worth[me] > 0));
 #endif
 		if :: RENEWAL_COUNTS(me) -> deadline[me] = MAX(deadline[me], renewal_worth[me]) :: else fi;
 		stop_waiting(me); check() }
-	:: d_step { renewal[me] == FAILED -> gate[me] = 0; ver[me] = 0; stop_waiting(me) }    /* close now, then find out */
+	:: d_step { renewal[me] == FAILED -> printf("node %d learns of a conflict: gate closed\n", me);
+		gate[me] = 0; ver[me] = 0; stop_waiting(me) }    /* close now, then find out */
 	:: d_step { renewal[me] == DONE -> stop_waiting(me) }                                 /* the answer is lost */
 
 	/* ---- gate */
 	:: d_step { holds[me] && ver[me] && deadline[me] > 0 && !gate[me] && NOT_RELEASING(me) ->
-		gate[me] = 1;
+		gate[me] = 1; printf("node %d OPENS ITS GATE, epoch %d, for %d\n", me, ep[me], deadline[me]);
 		check();
 		assert(FENCE(me));
 #ifdef REACH_TAKEOVER
@@ -456,11 +461,12 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 		assert(!(wipes > 0 && claim.state == HELD && claim.who == me));
 #endif
 		top_opened = MAX(top_opened, ep[me]) }
-	:: d_step { gate[me] && holds[me] -> gate[me] = 0 }         /* in doubt: woke late, heard a foreign advert */
+	:: d_step { gate[me] && holds[me] ->
+		gate[me] = 0; printf("node %d doubts, gate closed\n", me) }      /* in doubt: woke late, heard a foreign advert */
 
 	/* ---- let go: first the gate, then the claim */
 	:: d_step { other[me].kind == NONE && holds[me] && claim.state == HELD && claim.who == me && claim.inc == inc[me] ->
-		other[me].kind = RELEASE; other[me].exp = CLAIM_NOW; stop_asking(me);
+		printf("node %d sends its release\n", me); other[me].kind = RELEASE; other[me].exp = CLAIM_NOW; stop_asking(me);
 #ifndef MUT_RELEASE_BEFORE_CLOSE
 		gate[me] = 0; lose_claim(me)
 #endif
@@ -480,9 +486,9 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	:: d_step { MAY_CLAIM(me) && claim.state == HELD && MINE_BEFORE(me) -> send_take(me) }
 #if WIPES > 0
 	:: d_step { other[me].kind == NONE && ver[me] && claim.state == MISSING ->            /* missing is not free */
-		other[me].kind = CREATE; other[me].exp = 0; other[me].ep = ep[me] }
+		printf("node %d sends: the missing claim is vacant\n", me); other[me].kind = CREATE; other[me].exp = 0; other[me].ep = ep[me] }
 	:: d_step { claim.state == VACANT && !(vacant_seen[me] & CUR) ->
-		vacant_seen[me] = CLAIM_NOW; vacant_wait[me] = WAIT;
+		printf("node %d first sees the vacant claim\n", me); vacant_seen[me] = CLAIM_NOW; vacant_wait[me] = WAIT;
 #ifdef VAR_VACANT_ENDS
 		vacant_need[me] = OTHERS(me)
 #endif
@@ -498,6 +504,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 		other[me].kind = BID; other[me].exp = CLAIM_NOW }
 #endif
 	:: d_step { taking[me] == DONE ->
+		printf("node %d learns that it has won the claim\n", me);
 		if :: ver[me] -> holds[me] = 1; ep[me] = taking_ep[me] :: else fi;
 		taking[me] = 0; taking_ep[me] = 0 }
 	:: d_step { taking[me] == FAILED -> taking[me] = 0; taking_ep[me] = 0 }
@@ -509,7 +516,8 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 
 #ifndef NO_FAILSAFE
 	/* ---- ask for promises: every elector must grant */
-	:: d_step { holds[me] && ver[me] && deadline[me] > 0 && !ask[me] -> ask[me] = 1; ask_worth[me] = L }
+	:: d_step { holds[me] && ver[me] && deadline[me] > 0 && !ask[me] ->
+		printf("node %d asks for promises\n", me); ask[me] = 1; ask_worth[me] = L }
 	:: d_step { ask[me] ->                                    /* one did not answer */
 		ask[me] = 0; ask_worth[me] = 0;
 #ifndef MUT_NO_NONCE
@@ -522,7 +530,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 #ifdef REACH_FAILSAFE
 			assert(!OPEN(me));
 #endif
-			deadline[me] = ask_worth[me];
+			deadline[me] = ask_worth[me]; printf("node %d has every promise: deadline in %d\n", me, deadline[me]);
 			check();
 			assert(!gate[me] || FENCE(me))
 		:: else
@@ -531,10 +539,12 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 #endif
 
 	/* ---- crash and restart; the kernel's gate lives on until the new incarnation closes it */
-	:: d_step { inc[me] > 0 && inc[me] < MAXINC -> crash(me, a, b); gate[me] = 0; deadline[me] = 0 }
+	:: d_step { inc[me] > 0 && inc[me] < MAXINC ->
+		printf("node %d crashes and restarts\n", me); crash(me, a, b); gate[me] = 0; deadline[me] = 0 }
 #if defined(VAR_KEEP_INCARNATION) || defined(VAR_KEEP_IF_OPEN)
 	/* ... or the supervisor kept the incarnation, and the new worker goes on with what it reads */
 	:: d_step { session[me].there && !session[me].ended && session[me].inc == inc[me] && KEPT(me) ->
+		printf("node %d crashes and restarts in the same incarnation\n", me);
 		crash(me, a, b);
 		ver[me] = SESSION_NOW(me);
 		if
@@ -592,7 +602,7 @@ inline claim_lost() {
 proctype world()
 {
 	do
-	:: d_step { tick(0); tick(1);
+	:: d_step { printf("---- a tick\n"); tick(0); tick(1);
 #if N == 3
 		tick(2)
 #endif
@@ -606,18 +616,18 @@ proctype world()
 	:: d_step { late.kind -> arrive(late, late_by, late_awaited); late_by = 0; late_awaited = 0 }
 #endif
 #if WIPES > 0
-	:: d_step { wipes < WIPES -> wipes++;                      /* the store loses everything */
+	:: d_step { wipes < WIPES -> wipes++; printf("THE STORE LOSES EVERYTHING\n");   /* the store loses everything */
 		record_lost(0); record_lost(1);
 #if N == 3
 		record_lost(2);
 #endif
 		claim_lost() }
 #ifdef VAR_PARTIAL_WIPE
-	:: d_step { wipes < WIPES -> wipes++; claim_lost() }       /* somebody deletes the claim's record alone */
+	:: d_step { wipes < WIPES -> wipes++; printf("THE CLAIM'S RECORD IS DELETED\n"); claim_lost() }       /* somebody deletes the claim's record alone */
 #endif
 #endif
 #ifdef VAR_ROLLBACK
-	:: d_step { snap == 0 -> snap = 1;                         /* somebody takes a backup (two nodes) */
+	:: d_step { snap == 0 -> snap = 1; printf("A BACKUP IS TAKEN\n");                       /* somebody takes a backup (two nodes) */
 		copy_session(snap_session[0], session[0]); copy_session(snap_session[1], session[1]);
 		copy_claim(snap_claim, claim);
 		snap_session_is_now[0] = 1; snap_session_is_now[1] = 1; snap_claim_is_now = 1;
@@ -628,7 +638,7 @@ proctype world()
 		:: else -> k = 0; break
 		od;
 		in_backup(late.exp) }
-	:: d_step { snap == 1 && BACKUP_OLD_ENOUGH -> snap = 2; wipes = 1;    /* and puts it back */
+	:: d_step { snap == 1 && BACKUP_OLD_ENOUGH -> snap = 2; wipes = 1; printf("THE BACKUP IS PUT BACK\n");   /* and puts it back */
 		session_overwritten(0); session_overwritten(1); claim_overwritten();
 		copy_session(session[0], snap_session[0]); copy_session(session[1], snap_session[1]);
 		copy_claim(claim, snap_claim);

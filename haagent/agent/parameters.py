@@ -5,7 +5,7 @@ May raise ConfigError for timing that cannot keep its promise; derives everythin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from ipaddress import ip_address
 
 from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Peers, Track, VrrpInstance
@@ -194,6 +194,7 @@ def _instance(instance: VrrpInstance) -> InstanceParameters:
             refresh_repeat=instance.garp.refresh_repeat,
         ),
         notify_lower_priority=instance.notify.master_rx_lower_pri is not None,
+        addresses=tuple(str(astuple(entry)) for entry in (*instance.addresses, *instance.excluded)),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from haagent.agent.parameters import Run, node_parameters
-from haagent.agent.recordings import RecordingError, Reconfigured, codec, parameters_of
+from haagent.agent.recordings import Reconfigured, RecordingError, codec, parameters_of
 from haagent.config.model import Configuration
 from haagent.core.actions import Actions
 from haagent.core.events import Event
@@ -91,7 +91,8 @@ def other_parameters(recording: Recording, configuration: Configuration) -> Node
     about: dict[str, Any] = dict(recording.about)
     if not {"node", "incarnation", "host"} <= about.keys():
         raise RecordingError("the recording does not say which run of which node it is")
-    resumed, resume = False, ()
+    resumed = False
+    resume: tuple[tuple[str, int], ...] = ()
     if "parameters" in about:
         recorded = parameters_of(about)
         resumed, resume = recorded.session.resumed, recorded.resume

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
+from haagent.agent import requests
 from haagent.agent.parameters import Run, Timing, arbitrated, guards, node_parameters, peers, timing
 from haagent.agent.recordings import Reconfigured, about, codec
 from haagent.agent.reporting import registers_document, status_document
@@ -51,7 +52,6 @@ from haagent.core.events import (
     ResumeRequested,
     Shutdown,
     Startup,
-    SwitchoverRequested,
 )
 from haagent.core.node import Node, NodeParameters
 from haagent.core.reports import Report, SessionChanged, Stopped
@@ -65,6 +65,7 @@ from haagent.effects.journal import Journal
 from haagent.effects.notify import Notifier
 from haagent.effects.peers import Peers
 from haagent.effects.plugins import find_plugin, load_plugin
+from haagent.effects.processes import in_thread
 from haagent.effects.recorder import Recorder
 from haagent.effects.scripts import TrackScripts
 from haagent.effects.sockets import VrrpSockets
@@ -107,6 +108,8 @@ class Worker:
         self.sources, self.configuration, self.run = sources, configuration, run
         self.loop = asyncio.get_running_loop()
         self.finished = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[str]] = set()
         self.clock = Clock()
         self.started_boot = self.clock.read().boot
         self.timing: Timing = timing(configuration)
@@ -400,9 +403,13 @@ class Worker:
             "pause": partial(self._event_command, PauseRequested()),
             "resume": partial(self._event_command, ResumeRequested()),
             "switchover": self._switchover,
+            "declare-down": self._declare_down,
+            "why": self._why,
         }
         self.control = ControlServer(
-            self.socket_path, handlers, changing=("reload", "pause", "resume", "switchover")
+            self.socket_path,
+            handlers,
+            changing=("reload", "pause", "resume", "switchover", "declare-down"),
         )
         await self.control.start()
 
@@ -413,7 +420,7 @@ class Worker:
         return registers_document(self)
 
     async def _reload_command(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        problem = self.reload()
+        problem = await self.reload()
         if problem:
             raise ControlError(problem)
         return {"reloaded": True}
@@ -422,34 +429,56 @@ class Worker:
         self.deliver(event)
         return {"done": True}
 
+    async def _why(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return requests.why(self.node, arguments, self.clock.read())
+
     async def _switchover(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        claim, to = arguments.get("claim"), arguments.get("to")
-        group = self.node.groups.get(claim) if isinstance(claim, str) else None
-        if group is None:
-            raise ControlError(f"no claim {claim!r}; there are: {', '.join(sorted(self.node.groups))}")
-        if not group.raised:
-            raise ControlError(f"{claim} is not MASTER here; ask the node that is")
-        if to is not None and not isinstance(to, str):
-            raise ValueError("to is the name of a node")
-        self.deliver(SwitchoverRequested(group.name, to))
+        event = requests.switchover(self.node, self._peer_names(), arguments, self.clock.read().now)
+        epoch = self.node.groups[event.claim].claim.epoch
+        self.deliver(event)
+        return {"claim": event.claim, "epoch": epoch, "node": self.run.node}
+
+    async def _declare_down(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        event = requests.declare_down(self.node, self._peer_names(), arguments, self.clock.read().now)
+        LOG.warning("an operator vouches that %s is down", event.node)
+        self.deliver(event)
         return {"done": True}
+
+    def _peer_names(self) -> tuple[str, ...]:
+        configured = peers(self.configuration, self.run)
+        return () if configured is None else tuple(peer.node for peer in configured.nodes)
 
     # -- reload
 
-    def reload(self) -> str:
-        """Read the configuration again; return why it was not taken over, empty if it was."""
-        self.service.reloading()
-        try:
-            fresh = self.sources.load()
-            self._refuse_what_needs_a_restart(fresh)
-        except (ConfigErrors, ConfigError) as error:
-            LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
-            self.service.ready()
-            return str(error)
-        self._take_over(fresh)
-        self.service.ready("reloaded")
-        LOG.info("configuration reloaded")
-        return ""
+    def reload_soon(self) -> None:
+        """Reload in the background."""
+        task = self.loop.create_task(self.reload(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[str]) -> None:
+        self._reloads.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.loop.call_exception_handler({"message": "the reload failed half way", "exception": error})
+
+    async def reload(self) -> str:
+        """Read the configuration again; return why it was not taken over, empty if it was.
+
+        Reading goes on in a thread: a long file must not keep a MASTER from renewing.
+        """
+        async with self._reloading:
+            self.service.reloading()
+            try:
+                fresh = await in_thread(self.sources.load)
+                self._refuse_what_needs_a_restart(fresh)
+            except (ConfigErrors, ConfigError) as error:
+                LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
+                self.service.ready()
+                return str(error)
+            self._take_over(fresh)
+            self.service.ready("reloaded")
+            LOG.info("configuration reloaded")
+            return ""
 
     def _refuse_what_needs_a_restart(self, fresh: Configuration) -> None:
         before, after = self.configuration.arbiter, fresh.arbiter
@@ -474,6 +503,7 @@ class Worker:
         self.recorder.record(Reconfigured(parameters), reading.now, actions)
         self._perform(actions, reading)
         self.peers.reconfigure(peers(fresh, self.run))
+        self.journal = Journal(frozenset(script.name for script in fresh.scripts))
         self.scripts.reconfigure(fresh)
         self.notifier.reconfigure(fresh)
         if fresh.arbiter != before.arbiter and self.arbitration is not None and fresh.arbiter is not None:
@@ -510,7 +540,7 @@ async def run_worker(sources: Sources, configuration: Configuration, run: Run) -
         await worker.start()
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, worker.stop)
-        loop.add_signal_handler(signal.SIGHUP, worker.reload)
+        loop.add_signal_handler(signal.SIGHUP, worker.reload_soon)
         worker.service.ready()
         await worker.finished.wait()
     except HaagentError:

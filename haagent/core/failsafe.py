@@ -36,7 +36,7 @@ ROUNDS_KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class PromiseRequest:
-    """The holder asks one elector. ``number`` grows with every round of one incarnation."""
+    """The holder asks one elector. ``number`` grows with every round of one incarnation, over restarts of its worker."""
 
     holder: Holder
     number: int
@@ -55,9 +55,10 @@ class PromiseReply:
 
 @dataclass(slots=True)
 class Round:
-    """One round of requests: when it began, who was asked, and who has not granted yet."""
+    """One round of requests: when it began, for which claims, who was asked, and who has not granted yet."""
 
     t0: Instant
+    claims: frozenset[str]
     lease: Duration
     asked: frozenset[str]
     waiting: set[str]
@@ -82,6 +83,11 @@ class Petitioner:
         self._rounds: dict[int, Round] = {}
         self._next_at: Instant = 0
 
+    @property
+    def asking(self) -> bool:
+        """Tell whether rounds are being held, or the session still counts on them."""
+        return bool(self._rounds) or self.session.quiet
+
     def next_deadline(self) -> Instant | None:
         """Return when the next round is due, if rounds are being held."""
         return self._next_at if self._rounds else None
@@ -101,16 +107,17 @@ class Petitioner:
             return ()
         if self._rounds and self._rounds[self._number].waiting:
             self._quiet(now, quiet=False)  # the last round is not complete after a whole R
-        self._number += 1
+        # An incarnation outlives its worker: the next one must not count answers to, nor ask under, old numbers.
+        self._number = self._number + 1 if self._number else now.fast
         lease = self.session.parameters.lease
-        self._rounds[self._number] = Round(now.fast, lease, electors, set(electors))
+        self._rounds[self._number] = Round(now.fast, frozenset(claims), lease, electors, set(electors))
         self._rounds.pop(self._number - ROUNDS_KEPT, None)
         self._next_at = now.fast + self.session.parameters.renew
         request = PromiseRequest(self.session.holder, self._number, claims, lease)
         return tuple(SendToPeer(elector, request) for elector in sorted(electors))
 
-    def replied(self, peer: str, reply: PromiseReply, now: Now) -> Actions:
-        """Take in one answer; when a round is complete, count it from its ``t0``."""
+    def replied(self, peer: str, reply: PromiseReply, held: Iterable[str], now: Now) -> Actions:
+        """Take in one answer; when a round is complete, and was about all that is ``held``, count it from its ``t0``."""
         self.heard[peer] = Heard(now.fast, reply.refusal)
         round_ = self._rounds.get(reply.number)
         if reply.holder != self.session.holder or round_ is None:
@@ -121,6 +128,8 @@ class Petitioner:
         round_.waiting.discard(peer)
         if round_.waiting or not self._others() <= round_.asked:
             return ()  # not all of them, or the arbiter has heard of one more meanwhile
+        if not round_.claims.issuperset(held):
+            return ()  # nobody has promised anything about a claim that was won after the asking
         self._quiet(now, quiet=True)
         return self.session.renewed_by_promise(round_.t0, round_.lease, now)
 

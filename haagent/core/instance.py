@@ -66,7 +66,10 @@ class AnnounceParameters:
 
 @dataclass(frozen=True, slots=True)
 class InstanceParameters:
-    """What the core knows of one vrrp_instance. ``interfaces`` must all be up; the first one is its own."""
+    """What the core knows of one vrrp_instance. ``interfaces`` must all be up; the first one is its own.
+
+    ``addresses`` are words to be compared: when they change, a MASTER installs its addresses again.
+    """
 
     name: str
     router: RouterParameters
@@ -74,6 +77,7 @@ class InstanceParameters:
     uses: tuple[TrackUse, ...] = ()
     announce: AnnounceParameters = AnnounceParameters()
     notify_lower_priority: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 class Instance:

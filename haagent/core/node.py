@@ -365,19 +365,22 @@ class Node:
 
     def _petition(self, now: Now) -> Actions:
         """Ask the electors to renew the session, for the claims that are held."""
-        if not self.parameters.session.electors:
+        if not (self.parameters.session.electors or self.session.electors or self.petitioner.asking):
             return ()
         held = tuple(group.claim for group in self.groups.values() if group.claim.held)
         listed = frozenset(elector for claim in held if claim.claim for elector in claim.claim.electors)
         return self.petitioner.step(tuple(claim.name for claim in held), listed, now)
 
     def _peer_heard(self, peer: str, body: object, now: Now) -> Actions:
+        if not self.started:
+            return ()  # it does not know yet what it may have done before
         match body:
             case PromiseRequest():
                 busy = [group.name for group in self.groups.values() if group.holds_or_may]
                 return self.elector.asked(peer, body, busy, now)
             case PromiseReply():
-                return self.petitioner.replied(peer, body, now)
+                held = [group.name for group in self.groups.values() if group.claim.held]
+                return self.petitioner.replied(peer, body, held, now)
             case _:
                 return ()
 

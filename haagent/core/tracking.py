@@ -59,7 +59,7 @@ def effective_priority(base: int, uses: tuple[TrackUse, ...], trackers: dict[str
     """Return the base priority with every weight applied."""
     if base == OWNER:
         return OWNER
-    total = base + sum(_adjustment(use, trackers[use.tracker].up) for use in uses if use.weight)
+    total = base + sum(contribution(use, trackers[use.tracker].up) for use in uses if use.weight)
     return max(1, min(OWNER - 1, total))
 
 
@@ -72,7 +72,8 @@ def _down(use: TrackUse, up: bool | None) -> bool:
     return up is None or up is use.reverse
 
 
-def _adjustment(use: TrackUse, up: bool | None) -> int:
+def contribution(use: TrackUse, up: bool | None) -> int:
+    """Return what a tracker's last verdict adds to the priority."""
     if up is None:
         return 0  # nothing is added or taken off before the first result
     good = up is not use.reverse

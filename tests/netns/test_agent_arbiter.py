@@ -5,6 +5,7 @@ One pair of agents with one etcd for the whole module, without failsafe; every t
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 
@@ -46,7 +47,7 @@ def test_a_backup_cut_from_the_arbiter_changes_nothing(pair: Lab):
         fault.heal()
     time.sleep(1)
     assert pair.outage(before) < 20 * MILLISECOND
-    assert node1.instance()["epoch"] == epoch
+    assert node1.instance()["epoch"] == epoch, pair.logs()
     assert node2.instance()["state"] == "BACKUP"
 
 
@@ -94,18 +95,11 @@ def test_an_arbiter_that_restarts_quickly_is_not_noticed_by_clients():
         assert made.outage(before) < 20 * MILLISECOND
 
 
-def leases(pair: Lab) -> list[str]:
-    assert pair.etcd is not None
-    return pair.etcd.cluster.etcdctl("lease", "list").split()[3:]
-
-
 def lease_of(pair: Lab, node: str) -> str:
     """Return the etcd lease that carries the session of ``node``."""
     assert pair.etcd is not None
     listed = pair.etcd.cluster.etcdctl("get", "/haagent", "--prefix", "-w", "json")
     for one in json.loads(listed).get("kvs", []):
-        import base64
-
         if base64.b64decode(one["key"]).decode().endswith(f"sessions/{node}") and one.get("lease"):
             return f"{one['lease']:x}"
     raise AssertionError(f"no lease carries sessions/{node}: {listed}")

@@ -42,7 +42,7 @@ from haagent.core.events import (
 )
 from haagent.core.node import Node
 from haagent.core.reports import Stopped
-from haagent.core.units import MICROSECOND, MILLISECOND, SECOND, Instant
+from haagent.core.units import MICROSECOND, MILLISECOND, SECOND, Instant, Now
 from haagent.effects.clock import Reading
 from tests.simulation.clocks import AgentClock, HostClocks
 from tests.simulation.configuration import HostConfig, node_parameters
@@ -177,7 +177,8 @@ class Host:
         if not self.halted:
             self.clocks.run(self.world.now, boot_ppm=boot_ppm, raw_ppm=self.clocks.raw_ppm)
             self._armed = None
-            self._rearm(self._read())
+            if self._runs():
+                self._rearm(self._read())
 
     # -- events in
 
@@ -280,6 +281,7 @@ class Host:
             return
         for instance in sorted(self._installed):
             if self.kernel.has(instance, self.boot()):
+                self.world.checks.address_lent(self, instance)
                 self._lend(instance)
             else:
                 self.vanish(instance)
@@ -290,6 +292,10 @@ class Host:
         if instance in self._installed:
             self._installed.discard(instance)
             self.deliver(AddressVanished(instance, "192.0.2.1"))
+
+    def now(self) -> Now:
+        """Return the agent's time."""
+        return self._read().now
 
     def _lend(self, instance: str) -> None:
         self.kernel.addresses[instance] = self.boot() + self.config.lifetime

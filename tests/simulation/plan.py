@@ -229,7 +229,7 @@ def _store(random: Random, quick: Duration, *, noisy: bool) -> Store:
 
 
 def _calm_faults(random: Random) -> tuple[Fault, ...]:
-    return (Fault(10 * SECOND + random.randrange(SECOND), "kill_holder"),)
+    return (Fault(10 * SECOND + random.randrange(SECOND), "kill_holder", node=HOLDER),)
 
 
 def _faults(random: Random, profile: Profile, cluster: Cluster, heal: Instant) -> tuple[Fault, ...]:

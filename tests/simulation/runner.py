@@ -1,0 +1,49 @@
+"""Runs plans: one seed, many seeds on several cores, and the search for the smallest failing set of faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from multiprocessing import Pool
+
+from tests.simulation.plan import PROFILES, Plan, make_plan
+from tests.simulation.world import Outcome, World
+
+Case = tuple[str, int]
+
+
+def run_plan(plan: Plan, *, tracing: bool = False) -> Outcome:
+    """Play one plan."""
+    return World(plan, tracing=tracing).run()
+
+
+def run_case(case: Case) -> tuple[Case, Outcome, int]:
+    """Play one seed of one profile; the last value is the simulated time."""
+    profile, seed = case
+    plan = make_plan(seed, PROFILES[profile])
+    outcome = run_plan(plan)
+    return case, outcome, outcome.at
+
+
+def run_cases(cases: Iterable[Case], jobs: int) -> Iterator[tuple[Case, Outcome, int]]:
+    """Play many, on ``jobs`` cores, in any order."""
+    if jobs <= 1:
+        yield from map(run_case, cases)
+        return
+    with Pool(jobs) as pool:
+        yield from pool.imap_unordered(run_case, cases, chunksize=4)
+
+
+def shrink(plan: Plan, check: str) -> tuple[int, ...]:
+    """Return the numbers of a smallest set of faults (no single one can be dropped) that still breaks ``check``."""
+    kept = tuple(range(len(plan.faults)))
+    size = max(1, len(kept) // 2)
+    while True:
+        for start in range(0, len(kept), size):
+            fewer = kept[:start] + kept[start + size :]
+            if len(fewer) < len(kept) and run_plan(plan.keeping(fewer)).check == check:
+                kept = fewer
+                break
+        else:
+            if size == 1:
+                return kept
+            size //= 2

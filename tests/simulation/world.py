@@ -1,0 +1,149 @@
+"""The simulated world: one true time, a queue of what is due, hosts, networks and the arbiter.
+
+``run`` plays a plan to its end, or to the first broken promise. No asyncio and no logging: a trace is kept only on request.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from haagent.core.actions import Actions
+from haagent.core.units import SECOND, Duration, Instant, to_seconds
+from tests.simulation.checks import Broken, Checks
+from tests.simulation.clocks import HostClocks
+from tests.simulation.configuration import host_config
+from tests.simulation.faults import Troublemaker
+from tests.simulation.host import Host
+from tests.simulation.networks import Lan, Peers
+from tests.simulation.plan import Plan
+from tests.simulation.store import Arbiter
+
+BOOTED: Instant = 1_000 * SECOND  # what BOOTTIME reads when the world begins
+START_SPREAD: Duration = SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. ``check`` and ``text`` are empty for a clean one; ``digest`` is the trace's hash."""
+
+    seed: int
+    check: str
+    text: str
+    at: Instant
+    digest: int
+    events: int
+    trace: tuple[str, ...] = ()
+    takeover: Duration | None = None
+
+    @property
+    def clean(self) -> bool:
+        return not self.check
+
+
+class World:
+    """Everything there is in one run."""
+
+    def __init__(self, plan: Plan, *, tracing: bool = False) -> None:
+        self.plan, self.now = plan, 0
+        self._queue: list[tuple[Instant, int, Callable[[Any], None], Any]] = []
+        self._ticket = 0
+        self._digest, self.events = 0, 0
+        self._trace: list[str] | None = [] if tracing else None
+        cluster = plan.cluster
+        self.claim_of = {member: claim.name for claim in cluster.claims for member in claim.members}
+        self.checks = Checks(self)
+        self.lan = Lan(self, cluster.lan, self.random("lan"))
+        self.peers = Peers(self, cluster.peers, self.random("peers"))
+        self.arbiter = Arbiter(self, cluster.store, self.random("store"))
+        self.hosts = tuple(
+            Host(
+                self,
+                index,
+                host_config(cluster, index),
+                HostClocks(BOOTED * (index + 1), cluster.boot_ppm[index], cluster.raw_ppm[index]),
+            )
+            for index in range(cluster.nodes)
+        )
+        self.trouble = Troublemaker(self)
+
+    def random(self, purpose: str) -> Random:
+        """Return a source of randomness of its own for one purpose, so that one part does not disturb another."""
+        return Random(f"{self.plan.profile.name} {self.plan.seed} {purpose}")
+
+    # -- time
+
+    def at(self, when: Instant, do: Callable[[Any], None], what: Any) -> None:
+        """Call ``do(what)`` at a true time."""
+        self._ticket += 1
+        heapq.heappush(self._queue, (when, self._ticket, do, what))
+
+    def after(self, delay: Duration, do: Callable[[Any], None], what: Any) -> None:
+        self._ticket += 1
+        heapq.heappush(self._queue, (self.now + delay, self._ticket, do, what))
+
+    def play(self, until: Instant) -> None:
+        """Let everything happen that is due until then."""
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            self.now, _, do, what = heapq.heappop(queue)
+            do(what)
+        self.now = until
+
+    def run(self) -> Outcome:
+        """Play the whole plan."""
+        check = text = ""
+        try:
+            self._run()
+        except Broken as broken:
+            check, text = broken.check, str(broken)
+        except Exception as error:
+            import traceback
+
+            check, text = "raised", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        trace = tuple(self._trace or ())
+        return Outcome(
+            self.plan.seed, check, text, self.now, self._digest, self.events, trace, self.trouble.takeover
+        )
+
+    def _run(self) -> None:
+        plan = self.plan
+        random = self.random("starts")
+        for host in self.hosts:
+            self.at(random.randrange(START_SPREAD), self._start, host)
+        for fault in plan.faults:
+            self.at(fault.at, self.trouble.begin, fault)
+        self.play(plan.heal)
+        self.trouble.heal_all()
+        self.play(plan.settled)
+        self.checks.converged()
+        holders = {claim.name: self.checks.passing(claim.name)[0].name for claim in plan.cluster.claims}
+        for _ in range(8):
+            self.play(self.now + (plan.end - plan.settled) // 8)
+            self.checks.stable(holders)
+        self.trouble.judge()
+
+    def _start(self, host: Host) -> None:
+        if host.node is None and not host.stopped:
+            host.start(resumed=False)
+
+    # -- the trace
+
+    def note(self, host: Host, event: object, actions: Actions) -> None:
+        """Take note of one step of a host: for the digest, the storm check, and the trace if one is kept."""
+        self.events += 1
+        line = b"%d %d %d %s" % (self.now, host.index, len(actions), type(event).__name__.encode())
+        self._digest = zlib.crc32(line, self._digest)
+        self.checks.worked(host, len(actions))
+        if self._trace is not None:
+            self._trace.append(f"{to_seconds(self.now):12.6f} {host.name}  {event}")
+            self._trace += [f"{'':15}  -> {action}" for action in actions]
+
+    def remark(self, text: str) -> None:
+        """Add a line of the world's own to the trace."""
+        if self._trace is not None:
+            self._trace.append(f"{to_seconds(self.now):12.6f} *  {text}")
