@@ -23,8 +23,11 @@ from haagent.errors import EffectError
 
 Mode: TypeAlias = Literal["auto", "required", "bpf", "nftables", "lifetime", "off"]
 
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_BPF": 39}
-_BPF_CAPABILITIES = ("CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_BPF")
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+_BPF_CAPABILITIES = (
+    "CAP_NET_ADMIN",
+    "CAP_SYS_ADMIN",
+)  # SYS_ADMIN includes BPF, and is needed to look up by id
 _BPF_KERNEL, _NFTABLES_KERNEL = (5, 8), (5, 16)
 _HOOKS = {0: "ingress", 1: "egress"}
 _STATUS = "/proc/self/status"
