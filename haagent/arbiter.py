@@ -84,6 +84,7 @@ class ArbiterOptions:
     ``endpoints`` are host:port texts or paths in the order given; ``domain`` names the cluster (no slashes);
     ``node`` is this node's name; ``ttl_hint`` is the lease in seconds, for stores that collect the dead by
     themselves; ``settings`` are the block's other words, for example ``{"username": "ha", "ca": "/path"}``.
+    ``members`` are the kind and the options of each arbiter that an arbiter made of arbiters is made of.
     """
 
     endpoints: tuple[str, ...]
@@ -91,6 +92,7 @@ class ArbiterOptions:
     node: str
     ttl_hint: float
     settings: Mapping[str, str]
+    members: tuple[tuple[str, ArbiterOptions], ...] = ()
 
 
 class OpenArbiter(Protocol):

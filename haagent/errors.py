@@ -4,7 +4,7 @@
 
     HaagentError
       ConfigError          a configuration cannot be used: where, what was found, what is accepted   exit 78
-      EffectError          the host refused: what was tried, why
+      EffectError          the host refused: what was tried, why                                      exit 69
       PluginError          an arbiter plugin is missing, doubled or broken                            exit 78
       ControlError         the daemon said no, or is not there                                        exit 69
     ArbiterError           raised by arbiters, see haagent.arbiter
@@ -55,6 +55,8 @@ class ConfigError(HaagentError):
 
 class EffectError(HaagentError):
     """The host refused something the core asked for."""
+
+    exit_code = EX_UNAVAILABLE
 
 
 class PluginError(HaagentError):

@@ -1,6 +1,6 @@
 /*
  * How a node earns MASTER: sessions, one claim, promises and the kernel's gate, over an unreliable network.
- * The design is docs/safety; what is left out, the results and the counterexamples are in docs/safety/model.md.
+ * What is left out, the results and the counterexamples in words are in docs/safety/model.md.
  *
  * Checked
  *   EXCL   never two gates open (flag set and deadline ahead) at the same instant
@@ -39,6 +39,11 @@
 #endif
 #ifndef MAXINC
 #define MAXINC 2
+#endif
+#ifdef NODE_0_STAYS      /* only the others may begin another incarnation */
+#define MAXINC_OF(me) (me == 0 -> 1 : MAXINC)
+#else
+#define MAXINC_OF(me) MAXINC
 #endif
 #ifndef MAXEP
 #define MAXEP 3
@@ -420,7 +425,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 {
 	do
 	/* ---- session */
-	:: d_step { ver[me] == 0 && own[me].kind == NONE && renewal[me] == 0 && inc[me] < MAXINC ->   /* begin an incarnation */
+	:: d_step { ver[me] == 0 && own[me].kind == NONE && renewal[me] == 0 && inc[me] < MAXINC_OF(me) ->   /* begin an incarnation */
 		gate[me] = 0; deadline[me] = 0; lose_claim(me); stop_asking(me);     /* what the last one had is closed first */
 		inc[me]++;
 		printf("node %d sends a new session, incarnation %d\n", me, inc[me]);
@@ -539,8 +544,10 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 #endif
 
 	/* ---- crash and restart; the kernel's gate lives on until the new incarnation closes it */
-	:: d_step { inc[me] > 0 && inc[me] < MAXINC ->
+#ifndef NO_CRASH
+	:: d_step { inc[me] > 0 && inc[me] < MAXINC_OF(me) ->
 		printf("node %d crashes and restarts\n", me); crash(me, a, b); gate[me] = 0; deadline[me] = 0 }
+#endif
 #if defined(VAR_KEEP_INCARNATION) || defined(VAR_KEEP_IF_OPEN)
 	/* ... or the supervisor kept the incarnation, and the new worker goes on with what it reads */
 	:: d_step { session[me].there && !session[me].ended && session[me].inc == inc[me] && KEPT(me) ->
@@ -572,7 +579,11 @@ inline tick(i) {
 #ifdef VAR_ROLLBACK
 inline copy_session(d, s) { d.there = s.there; d.inc = s.inc; d.ended = s.ended }
 inline copy_claim(d, s) { d.state = s.state; d.who = s.who; d.inc = s.inc; d.ep = s.ep }
+#ifdef VAR_STORE_IDENTITY            /* versions name the store they are from; a restored store is another one */
+inline in_backup(v) { skip }
+#else
 inline in_backup(v) { v = v + (v & CUR -> SNAP : 0) }
+#endif
 inline restored(v) { v = (v & SNAP -> NOW : v) }
 #endif
 
@@ -630,7 +641,9 @@ proctype world()
 	:: d_step { snap == 0 -> snap = 1; printf("A BACKUP IS TAKEN\n");                       /* somebody takes a backup (two nodes) */
 		copy_session(snap_session[0], session[0]); copy_session(snap_session[1], session[1]);
 		copy_claim(snap_claim, claim);
+#ifndef VAR_STORE_IDENTITY
 		snap_session_is_now[0] = 1; snap_session_is_now[1] = 1; snap_claim_is_now = 1;
+#endif
 		do
 		:: k < N ->
 			in_backup(ver[k]); in_backup(own[k].exp); in_backup(other[k].exp); in_backup(renewal_ver[k]);
@@ -642,6 +655,9 @@ proctype world()
 		session_overwritten(0); session_overwritten(1); claim_overwritten();
 		copy_session(session[0], snap_session[0]); copy_session(session[1], snap_session[1]);
 		copy_claim(claim, snap_claim);
+#ifdef VAR_STORE_IDENTITY
+		fresh_start[0] = WAIT; fresh_start[1] = WAIT;     /* whoever sees a new store waits as after a start */
+#endif
 		do
 		:: k < N ->
 			restored(ver[k]); restored(own[k].exp); restored(other[k].exp); restored(renewal_ver[k]);

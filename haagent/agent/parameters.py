@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 from ipaddress import ip_address
 
-from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Peers, Track, VrrpInstance
+from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Peers, SyncGroup, Track, VrrpInstance
 from haagent.core.group import GroupParameters
 from haagent.core.instance import AnnounceParameters, InstanceParameters
 from haagent.core.node import NodeParameters, interface_tracker
@@ -17,11 +17,14 @@ from haagent.core.tracking import TrackerParameters, TrackUse
 from haagent.core.units import MILLISECOND, SECOND, Duration, to_seconds
 from haagent.core.virtual_router import RouterParameters
 from haagent.effects.gate import Guard, GuardedRouter
+from haagent.effects.track_files import file_tracker
+from haagent.effects.track_processes import process_tracker
 from haagent.errors import ConfigError
 
 SHORTEST_LEASE: Duration = SECOND  # by default; a shorter one is for those who ask for it
 SHORTEST_WITH_FAILSAFE: Duration = 200 * MILLISECOND  # by default: the peers answer when an arbiter is busy
 SHORTEST_POSSIBLE: Duration = 100 * MILLISECOND
+UNCOLLECTED: Duration = 8 * 3600 * SECOND  # an arbiter may be away for that long and find our session again
 GUARD: Duration = 20 * MILLISECOND
 MULTICAST = {4: "224.0.0.18", 6: "ff02::12"}
 
@@ -69,6 +72,16 @@ def electors(configuration: Configuration, run: Run) -> tuple[str, ...]:
     if others is None or not others.failsafe:
         return ()
     return tuple(sorted({run.node, *(peer.node for peer in others.nodes)}))
+
+
+def kept_for(configuration: Configuration) -> Duration:
+    """Return how long a session's record must stay in the arbiter although nobody can write it.
+
+    An arbiter that collects the records of the dead counts on; promises keep us alive without its knowing. A record
+    that is gone when the arbiter comes back would cost the address a moment, just when the outage is over.
+    """
+    lease = timing(configuration).lease
+    return max(lease, UNCOLLECTED) if failsafe(configuration) else lease
 
 
 def timing(configuration: Configuration) -> Timing:
@@ -122,7 +135,7 @@ def node_parameters(
             electors=electors(configuration, run),
             resumed=run.resumed,
         ),
-        instances=tuple(_instance(instance) for instance in configuration.instances),
+        instances=tuple(_instance(instance, configuration) for instance in configuration.instances),
         groups=groups(configuration),
         trackers=_trackers(configuration),
         arbitrated=arbitrated(configuration),
@@ -168,7 +181,11 @@ def _destinations(instance: VrrpInstance) -> tuple[IPAddress, ...]:
     return (instance.multicast_group or ip_address(MULTICAST[instance.family]),)
 
 
-def _instance(instance: VrrpInstance) -> InstanceParameters:
+def _group_of(instance: VrrpInstance, configuration: Configuration) -> SyncGroup | None:
+    return next((group for group in configuration.groups if instance.name in group.members), None)
+
+
+def _instance(instance: VrrpInstance, configuration: Configuration) -> InstanceParameters:
     return InstanceParameters(
         name=instance.name,
         router=RouterParameters(
@@ -183,17 +200,14 @@ def _instance(instance: VrrpInstance) -> InstanceParameters:
             higher_priority_send_advert=instance.higher_prio_send_advert,
         ),
         interfaces=_interfaces(instance),
-        uses=(
-            *(_use(track, track.name) for track in instance.track_scripts),
-            *(_use(track, interface_tracker(track.name)) for track in instance.track_interfaces),
-        ),
+        uses=_uses(instance, _group_of(instance, configuration)),
         announce=AnnounceParameters(
             repeat=instance.garp.repeat,
             delay=instance.garp.delay,
             refresh=instance.garp.refresh,
             refresh_repeat=instance.garp.refresh_repeat,
         ),
-        notify_lower_priority=instance.notify.master_rx_lower_pri is not None,
+        notify_lower_priority=instance.notify.master_rx_lower_pri is not None or bool(configuration.globals.fifos),
         addresses=tuple(str(astuple(entry)) for entry in (*instance.addresses, *instance.excluded)),
     )
 
@@ -203,13 +217,33 @@ def _interfaces(instance: VrrpInstance) -> tuple[str, ...]:
     return tuple(dict.fromkeys((instance.interface, *devices)))
 
 
-def _use(track: Track, tracker: str) -> TrackUse:
-    return TrackUse(tracker, track.weight, track.reverse)
+def _uses(instance: VrrpInstance, group: SyncGroup | None) -> tuple[TrackUse, ...]:
+    """Return what the instance tracks itself and what its group tracks for all members; its own entry goes first."""
+    found: dict[str, TrackUse] = {}
+    for owner in (instance, *((group,) if group else ())):
+        for use in (
+            *(_use(track, track.name) for track in owner.track_scripts),
+            *(_use(track, interface_tracker(track.name)) for track in owner.track_interfaces),
+            *(_use(track, file_tracker(track.name), scaled=True) for track in owner.track_files),
+            *(_use(track, process_tracker(track.name)) for track in owner.track_processes),
+        ):
+            found.setdefault(use.tracker, use)
+    return tuple(found.values())
+
+
+def tracked_interfaces(configuration: Configuration) -> set[str]:
+    """Return the interfaces that track_interface names, in instances and in groups."""
+    return {track.name for user in configuration.subjects for track in user.track_interfaces}
+
+
+def _use(track: Track, tracker: str, *, scaled: bool = False) -> TrackUse:
+    return TrackUse(tracker, track.weight, track.reverse, scaled)
 
 
 def _trackers(configuration: Configuration) -> tuple[TrackerParameters, ...]:
-    interfaces = {track.name for instance in configuration.instances for track in instance.track_interfaces}
     return (
         *(TrackerParameters(s.name, s.rise, s.fall, s.init_fail) for s in configuration.scripts),
-        *(TrackerParameters(interface_tracker(name)) for name in sorted(interfaces)),
+        *(TrackerParameters(interface_tracker(name)) for name in sorted(tracked_interfaces(configuration))),
+        *(TrackerParameters(file_tracker(file.name)) for file in configuration.files),
+        *(TrackerParameters(process_tracker(process.name)) for process in configuration.processes),
     )

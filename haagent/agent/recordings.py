@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from haagent import __version__
@@ -23,6 +22,7 @@ from haagent.core.session import SessionParameters
 from haagent.core.tracking import TrackerParameters, TrackUse
 from haagent.core.virtual_router import RouterParameters
 from haagent.effects.encoding import Codec
+from haagent.effects.journal import moment_now
 from haagent.errors import HaagentError
 
 TIME_NAMESPACE = "/proc/self/ns/time"
@@ -72,7 +72,7 @@ def about(run: Run, parameters: NodeParameters) -> dict[str, Any]:
         "incarnation": run.incarnation,
         "host": run.host,
         "clock": _clock_identity(),
-        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "started": moment_now(),
         "parameters": codec().encode(parameters),
     }
 

@@ -133,5 +133,5 @@ def _nodes(node: Node, peers: tuple[str, ...]) -> str:
 def _text(arguments: dict[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str):
-        raise ValueError(f'"{name}" must be a text')
+        raise ValueError(f'"{name}" must be a text')  # noqa: TRY004 - data, not our call
     return value

@@ -2,7 +2,8 @@
 
 It holds what must survive a worker's death: the incarnation (a new worker resumes the same session, so the
 address stays where it is) and the lock that keeps a second agent of this node out of this network namespace. It
-reads no packets and talks to no arbiter. When it dies itself, the kernel asks the worker to stop in order.
+reads no packets and talks to no arbiter. When it dies itself, the kernel asks the worker to stop in order; when a
+worker dies, it ends what that one's scripts left running.
 
 Workers are forked from the warm supervisor, with everything imported, so a new one is there in milliseconds.
 """
@@ -15,16 +16,20 @@ import ctypes
 import logging
 import os
 import secrets
+import select
 import signal
 import socket
 import time
 from dataclasses import replace
 from types import FrameType
 
+from haagent.agent import orphans, privileges
+from haagent.agent.dumps import FORWARDED
 from haagent.agent.parameters import Run, arbitrated, guards
+from haagent.agent.pid_files import pid_file
 from haagent.agent.worker import Sources, run_worker
 from haagent.config.model import Configuration
-from haagent.effects import journal
+from haagent.effects import journal, namespace
 from haagent.effects.addresses import Addresses
 from haagent.effects.gate import open_gate
 from haagent.effects.interfaces import host_identity
@@ -36,6 +41,7 @@ PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT = 10.0  # seconds from the first signal until the worker is killed
 QUICK_DEATH = 5.0  # a worker that lived shorter than this is restarted with growing pauses
 LONGEST_PAUSE = 5.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Supervisor:
@@ -45,49 +51,72 @@ class Supervisor:
         self.sources, self.configuration, self.run = sources, configuration, run
         self.worker = 0
         self.stopping_since: float | None = None
+        self._woken, self._wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def supervise(self) -> int:
         """Run workers until one ends on purpose; return the exit status."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
-        pause, run = 0.0, self.run
+        self._listen()
+        orphans.adopt()
+        quick_deaths, run = 0, self.run
         while True:
             begun = time.monotonic()
             status = self._run_one(run)
-            if self.stopping_since is not None or status in (0, ConfigError.exit_code):
+            if self.stopping_since is not None or _is_final(status, run):
                 return self._finish(status)
+            if left := orphans.kill():
+                LOG.warning("ended %d processes that the worker's scripts had left", left)
             lived = time.monotonic() - begun
-            pause = 0.0 if lived > QUICK_DEATH else min(LONGEST_PAUSE, max(0.05, 2 * pause))
+            quick_deaths = 0 if lived > QUICK_DEATH else quick_deaths + 1
             LOG.error("worker ended with status %d after %.1f s; starting another", status, lived)
-            self._sleep(pause)
+            self._sleep(_pause(quick_deaths))
             run = replace(run, resumed=True)
+
+    def _listen(self) -> None:
+        """Handle signals, and be woken by them: a blocking wait alone would be resumed after the handler."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
+        for other in FORWARDED:
+            signal.signal(other, self._forward)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
 
     def _run_one(self, run: Run) -> int:
         parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a worker must not swallow one with our handlers
         self.worker = os.fork()
         if self.worker == 0:
             os._exit(_work(self.sources, self.configuration, run, parent))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         if self.stopping_since is not None:
             self._signal_worker(signal.SIGTERM)
-        return self._wait()
+        with pid_file(self.sources.worker_pid_file, self.worker):
+            return self._wait()
 
     def _wait(self) -> int:
         """Wait for the worker; kill one that does not stop when it should."""
         while True:
-            pid, status = os.waitpid(self.worker, os.WNOHANG if self.stopping_since is not None else 0)
-            if pid:
+            ended = orphans.reap()
+            if self.worker in ended:
+                status = ended[self.worker]
                 self.worker = 0
                 return os.waitstatus_to_exitcode(status)
             if self.stopping_since is not None and time.monotonic() - self.stopping_since > STOP_TIMEOUT:
                 LOG.error("the worker did not stop within %g s; killing it", STOP_TIMEOUT)
                 self._signal_worker(signal.SIGKILL)
                 self.stopping_since = time.monotonic()
-            time.sleep(0.02)
+            self._sleep_until_woken(None if self.stopping_since is None else 0.2)
+
+    def _sleep_until_woken(self, seconds: float | None) -> None:
+        select.select([self._woken], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
 
     def _finish(self, status: int) -> int:
         """Leave nothing behind, whatever state the last worker was in."""
-        if status != 0:
+        if status < 0:
+            orphans.kill()
+        if status not in (0, EffectError.exit_code, ConfigError.exit_code):
             self._clean_up()
         return 0 if self.stopping_since is not None else status
 
@@ -117,10 +146,26 @@ class Supervisor:
     def _reload(self, _number: int, _frame: FrameType | None) -> None:
         self._signal_worker(signal.SIGHUP)
 
-    def _signal_worker(self, number: signal.Signals) -> None:
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        self._signal_worker(number)
+
+    def _signal_worker(self, number: int) -> None:
         if self.worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.worker, number)
+
+
+def _pause(quick_deaths: int) -> float:
+    """Return how many seconds to wait after so many quick deaths in a row: the first one may cost no time."""
+    return 0.0 if quick_deaths < 2 else min(LONGEST_PAUSE, 0.05 * 2 ** min(quick_deaths - 2, 10))
+
+
+def _is_final(status: int, run: Run) -> bool:
+    """Tell whether another worker would end the same way.
+
+    What the host refuses at the start it refuses again; what it refuses later may be over in a moment.
+    """
+    return status in (0, ConfigError.exit_code) or (status == EffectError.exit_code and not run.resumed)
 
 
 def run_agent(sources: Sources) -> int:
@@ -130,11 +175,15 @@ def run_agent(sources: Sources) -> int:
     journal.configure(configuration.daemon.log_level, form=_form(configuration))
     for warning in configuration.warnings:
         LOG.warning("%s", warning)
+    privileges.require()
+    if wanted := sources.namespace or configuration.net_namespace:
+        namespace.enter(wanted)
     lock = _lock(node)
     run = Run(node, secrets.token_hex(4), host_identity())
     _warm_up(configuration)
     try:
-        return Supervisor(sources, configuration, run).supervise()
+        with pid_file(sources.pid_file, os.getpid()):
+            return Supervisor(sources, configuration, run).supervise()
     finally:
         lock.close()
 
@@ -146,8 +195,12 @@ def _form(configuration: Configuration) -> journal.Form:
 def _work(sources: Sources, configuration: Configuration, run: Run, parent: int) -> int:
     """Be a worker; return its exit status."""
     _die_with(parent)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    for other in FORWARDED:
+        signal.signal(other, signal.SIG_IGN)  # until the worker listens
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         if run.resumed:
             configuration = _reloaded(sources, configuration)

@@ -72,7 +72,8 @@ class _Inquiry:
         self._note_gaps(recording, name, stopped=record.stopped)
         if _arbitrated(recording):
             self.writes += writes(recording)
-            self._follow_epochs(recording, node, name)
+            if recording.entries:
+                self._follow_epochs(recording, node, name)
         else:
             self.unchecked.append(f"{name}: plain VRRP, its epochs count for itself alone")
 
@@ -92,11 +93,13 @@ class _Inquiry:
     def _follow_epochs(self, recording: Recording, node: str, name: str) -> None:
         """Every opening must be of an epoch that this node was seen to hold, and never below an earlier one."""
         held: set[tuple[str, int]] = set()
+        complete = not recording.unreadable and recording.entries[-1].number == len(recording.entries)
         for entry in recording.entries:
             held |= set(_held(entry.event, node))
             for action in entry.actions:
                 if isinstance(action, OpenGate):
-                    self._opening(action, node, name, known=(action.claim, action.epoch) in held)
+                    known = not complete or (action.claim, action.epoch) in held
+                    self._opening(action, node, name, known=known)
 
     def _opening(self, action: OpenGate, node: str, name: str, *, known: bool) -> None:
         claim, epoch = action.claim, action.epoch
@@ -116,7 +119,7 @@ class _Inquiry:
 
     def verdict(self) -> Verdict:
         checked = [
-            f"{self.runs} runs, {len(self.passings)} intervals of an open gate, {len(self.writes)} successful writes"
+            f"{self.runs} runs: {len(self.passings)} intervals of an open gate, {len(self.writes)} successful writes"
         ]
         checked += self._epochs()
         checked += self._registers()
@@ -130,7 +133,7 @@ class _Inquiry:
                 self.violations.append(
                     f"{claim} epoch {epoch} has two holders: {' and '.join(sorted(nodes))}"
                 )
-        yield f"{len(self.opened)} epochs: none has two holders, none goes back on one node"
+        yield f"that none of {len(self.opened)} epochs has two holders, and that they do not go back on a node"
 
     def _registers(self) -> Iterator[str]:
         """A version replaced twice is a broken arbiter; an epoch that does not grow with its holder is a broken node."""
@@ -145,7 +148,10 @@ class _Inquiry:
                     f"{write.name} version {write.replaced.version} was replaced twice, by {first.node} and by "
                     f"{write.node}: the arbiter is not linearizable, or it lost data in between"
                 )
-        yield f"{len(successors)} register versions: none was replaced twice, epochs grow with every change of holder"
+        yield (
+            f"that none of {len(successors)} versions of registers was replaced twice, and that epochs grow with every "
+            "change of holder"
+        )
 
     def _overlaps(self) -> Iterator[str]:
         compared = unsure = 0
@@ -170,7 +176,7 @@ class _Inquiry:
             self.unchecked.append(
                 f"whether {first} and {second} passed traffic at once: their clocks cannot be compared"
             )
-        yield f"{compared} pairs of intervals of different nodes on the same clock: no overlap"
+        yield f"that {compared} pairs of intervals of two nodes on the same clock do not overlap"
 
 
 def verify(recordings: Sequence[Recording]) -> Verdict:

@@ -15,7 +15,7 @@ from haagent.core.group import Group
 from haagent.core.instance import Instance
 from haagent.core.node import Node
 from haagent.core.observation import SessionObservation
-from haagent.core.tracking import TrackUse, contribution
+from haagent.core.tracking import TrackUse, adjustment
 from haagent.core.units import Instant, Now
 from haagent.core.virtual_router import Backup
 
@@ -49,7 +49,7 @@ class View:
 
     @property
     def bound_until(self) -> Instant:
-        return self.node.context.bound_until(self.group.name, self.holder)
+        return self.group.bound_until()
 
 
 def explain(view: View) -> Section:
@@ -88,8 +88,8 @@ def _priority(view: View) -> Section:
 
 
 def _tracker(view: View, use: TrackUse) -> Section:
-    up = view.node.trackers[use.tracker].up
-    return {"name": use.tracker, "up": up, "weight": use.weight, "adds": contribution(use, up)}
+    tracker = view.node.trackers[use.tracker]
+    return {"name": use.tracker, "up": tracker.up, "weight": use.weight, "adds": adjustment(use, tracker)}
 
 
 def _vrrp(view: View) -> Section:
@@ -230,10 +230,10 @@ def _timer(view: View) -> str:
         return ""
     if view.now.fast < view.node.context.earliest_claim and at == view.node.context.earliest_claim:
         return f"it has started a moment ago and waits{_until(view.boot_of(at), view)}"
-    who = _heard_from(view)
+    silent = f"{_heard_from(view)} must be silent{_until(view.boot_of(at), view)}"
     if view.group.claim.standing(view.now) is not Standing.TAKEN:
-        return f"{who} must be silent{_until(view.boot_of(at), view)}"
-    return f"{who} must be silent{_until(view.boot_of(at), view)}, and {_holder_lets_go(view)}"
+        return silent
+    return f"{silent}, and {_holder_lets_go(view)}{_or_better(view)}"
 
 
 def _session_missing(view: View) -> str:
@@ -278,6 +278,14 @@ def _holder_lets_go(view: View) -> str:
     if record is not None and record.bid is not None and record.bid.holder == view.node.session.holder:
         ways.append(f"or answer the bid of this node (priority {own})")
     return " ".join(ways)
+
+
+def _or_better(view: View) -> str:
+    """Return the other way, by priority, if preemption is allowed and the one heard is not worse already."""
+    master, own = view.member.master, view.group.priority()
+    if master is None or master[1] < own or not view.member.parameters.router.preempt_mode:
+        return ""
+    return f"; or its priority ({own}) must become higher than {master[1]}, so that it may ask for a handover"
 
 
 def _must_be_ended(view: View, seen: SessionObservation) -> str:

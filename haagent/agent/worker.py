@@ -19,7 +19,19 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from haagent.agent import requests
-from haagent.agent.parameters import Run, Timing, arbitrated, guards, node_parameters, peers, timing
+from haagent.agent.companions import Companions
+from haagent.agent.dumps import Dumps
+from haagent.agent.parameters import (
+    Run,
+    Timing,
+    arbitrated,
+    guards,
+    kept_for,
+    node_parameters,
+    peers,
+    timing,
+    tracked_interfaces,
+)
 from haagent.agent.recordings import Reconfigured, about, codec
 from haagent.agent.reporting import registers_document, status_document
 from haagent.config.load import load
@@ -93,6 +105,9 @@ class Sources:
     node: str | None = None
     run_directory: str = "/run/haagent"
     record: str | None = None
+    pid_file: str | None = None
+    worker_pid_file: str | None = None
+    namespace: str | None = None
 
     def load(self) -> Configuration:
         """Return what the files mean now. Raises ConfigErrors or ConfigError."""
@@ -126,6 +141,8 @@ class Worker:
         self.journal = Journal(frozenset(script.name for script in configuration.scripts))
         self.notifier = Notifier(configuration, run.node, self.tell)
         self.scripts = TrackScripts(configuration, self.deliver, self.tell)
+        self.dumps = Dumps(self)
+        self.companions = Companions(configuration, run.node, self.deliver, self.tell)
         self.peers = Peers(self.loop, run.node, self.deliver, self.tell)
         self.arbitration: Arbitration | None = None
         self.control: ControlServer | None = None
@@ -145,11 +162,12 @@ class Worker:
         self._sweep()
         self.sockets.reconfigure(self.configuration.instances)
         self.listener.reconfigure(self.configuration.instances)
-        self.watch.reconfigure(self.configuration.instances, self._tracked_interfaces())
+        self.watch.reconfigure(self.configuration.instances, tracked_interfaces(self.configuration))
         await self.watch.start()
         self._open_arbitration()
         await self._open_control()
         self.scripts.start()
+        self.companions.start()
         self.deliver(Startup())
         self.peers.reconfigure(peers(self.configuration, self.run))
         self._keep_house()
@@ -169,6 +187,7 @@ class Worker:
                 handle.cancel()
         await self.scripts.aclose()
         await self.notifier.aclose()
+        await self.companions.aclose()
         if self.control is not None:
             await self.control.aclose()
         if self.arbitration is not None:
@@ -311,6 +330,8 @@ class Worker:
             self.finished.set()
         self.journal.read(report)
         self.notifier.read(report)
+        self.companions.read(report)
+        self.dumps.read(report)
         self.recorder.urgent()
         if self._snapshot_due is None and self._housekeeper is not None:
             self._snapshot_due = self.loop.call_later(SOON, self._write_snapshot)
@@ -329,11 +350,6 @@ class Worker:
         self.sockets.interface_changed(event.interface)
         if event.up:
             self.gate.reconfigure(guards(self.configuration))
-
-    def _tracked_interfaces(self) -> set[str]:
-        return {
-            track.name for instance in self.configuration.instances for track in instance.track_interfaces
-        }
 
     def _lifetime(self) -> int:
         """Return the lifetime of addresses: whole seconds that outlive the lease, so that it is never the first to end."""
@@ -381,7 +397,7 @@ class Worker:
     def _arbitration(self, arbiter: ArbiterConfig) -> Arbitration:
         return Arbitration(
             load_plugin(find_plugin(arbiter.kind)),
-            arbiter_options(arbiter, self.run.node, self.timing.lease),
+            arbiter_options(arbiter, self.run.node, kept_for(self.configuration)),
             timeout=self.timing.renew,
             deliver=self.deliver,
             tell=self.tell,
@@ -436,7 +452,8 @@ class Worker:
         event = requests.switchover(self.node, self._peer_names(), arguments, self.clock.read().now)
         epoch = self.node.groups[event.claim].claim.epoch
         self.deliver(event)
-        return {"claim": event.claim, "epoch": epoch, "node": self.run.node}
+        arbitrated_here = self.node.parameters.arbitrated
+        return {"claim": event.claim, "epoch": epoch, "node": self.run.node, "arbitrated": arbitrated_here}
 
     async def _declare_down(self, arguments: dict[str, Any]) -> dict[str, Any]:
         event = requests.declare_down(self.node, self._peer_names(), arguments, self.clock.read().now)
@@ -486,6 +503,8 @@ class Worker:
             before and after and (before.kind, before.domain) != (after.kind, after.domain)
         ):
             raise ConfigError("another arbiter or domain needs a restart", after.place if after else None)
+        if fresh.net_namespace != self.configuration.net_namespace:
+            raise ConfigError("another net_namespace needs a restart")
 
     def _take_over(self, fresh: Configuration) -> None:
         reading = self.clock.read()
@@ -497,7 +516,7 @@ class Worker:
         self.sockets.reconfigure(both.instances)
         self.addresses.reconfigure(both.instances)
         self.listener.reconfigure(fresh.instances)
-        self.watch.reconfigure(both.instances, self._tracked_interfaces())
+        self.watch.reconfigure(both.instances, tracked_interfaces(self.configuration))
         parameters = node_parameters(fresh, self.run, ())
         actions = self.node.reconfigure(parameters, reading.now)
         self.recorder.record(Reconfigured(parameters), reading.now, actions)
@@ -505,6 +524,7 @@ class Worker:
         self.peers.reconfigure(peers(fresh, self.run))
         self.journal = Journal(frozenset(script.name for script in fresh.scripts))
         self.scripts.reconfigure(fresh)
+        self.companions.reconfigure(fresh)
         self.notifier.reconfigure(fresh)
         if fresh.arbiter != before.arbiter and self.arbitration is not None and fresh.arbiter is not None:
             old, self.arbitration = self.arbitration, self._arbitration(fresh.arbiter)
@@ -541,6 +561,7 @@ async def run_worker(sources: Sources, configuration: Configuration, run: Run) -
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, worker.stop)
         loop.add_signal_handler(signal.SIGHUP, worker.reload_soon)
+        worker.dumps.listen(loop)
         worker.service.ready()
         await worker.finished.wait()
     except HaagentError:

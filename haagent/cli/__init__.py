@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -13,6 +17,14 @@ COMMANDS = {
     "run": ("haagent.cli.run", "run"),
     "check": ("haagent.cli.check", "check"),
     "status": ("haagent.cli.status", "status"),
+    "why": ("haagent.cli.why", "why"),
+    "switchover": ("haagent.cli.switchover", "switchover"),
+    "pause": ("haagent.cli.pause", "pause"),
+    "resume": ("haagent.cli.pause", "resume"),
+    "declare-down": ("haagent.cli.pause", "declare_down"),
+    "plan": ("haagent.cli.plan", "plan"),
+    "replay": ("haagent.cli.replay", "replay_command"),
+    "verify": ("haagent.cli.verify", "verify"),
     "arbiter": ("haagent.cli.arbiter", "arbiter"),
     "lab": ("haagent.cli.lab", "lab"),
 }
@@ -20,6 +32,12 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run; called by keepalived's name (a symbolic link), every argument is one of ``haagent run``."""
+        if args is None and os.path.basename(sys.argv[0]) == "keepalived":
+            args = ["run", *sys.argv[1:]]
+        return super().main(args, *rest, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

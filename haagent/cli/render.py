@@ -164,7 +164,10 @@ def _table_of_peers(peers: Sequence[PeerStatus], now: Instant) -> list[str]:
             peer.node,
             peer.state,
             "never" if peer.heard_boot_ns is None else f"{duration(now - peer.heard_boot_ns)} ago",
-            ", ".join(f"{address} {duration(now - heard)} ago" for address, heard in peer.addresses.items()),
+            ", ".join(
+                f"{address} {duration(now - heard)} ago" if heard else f"{address} never"
+                for address, heard in peer.addresses.items()
+            ),
         )
         for peer in peers
     ]

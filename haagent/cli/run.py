@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from haagent.cli.keepalived_options import keepalived_options, check_configuration
+from haagent.config.dump import to_json
 from haagent.errors import HaagentError
 
 DEFAULT = Path("/etc/keepalived/keepalived.conf")
@@ -31,19 +33,37 @@ DEFAULT = Path("/etc/keepalived/keepalived.conf")
     "--run-directory", default="/run/haagent", show_default=True, metavar="DIR",
     help="Where the control socket, the status snapshot and the flight recorder live.",
 )  # fmt: skip
+@keepalived_options
 def run(
-    files: tuple[Path, ...], arbiter: str | None, config_id: str | None, node: str | None, run_directory: str
+    files: tuple[Path, ...],
+    arbiter: str | None,
+    config_id: str | None,
+    node: str | None,
+    run_directory: str,
+    pid_file: str | None,
+    worker_pid_file: str | None,
+    namespace: str | None,
+    test: str | None,
+    dump: bool,
 ) -> None:
     """Keep the virtual addresses of the configuration on exactly one node.
 
     Stays in the foreground and logs to stderr. SIGTERM hands over and ends; SIGHUP reloads; a broken file on
     reload changes nothing. Exit status: 0 stopped, 69 not possible now, 70 a defect, 78 unusable configuration.
+    keepalived's options are accepted; those that change nothing here are not listed.
     """
     from haagent.agent.supervisor import run_agent
     from haagent.agent.worker import Sources
 
-    sources = Sources(files or (DEFAULT,), arbiter, config_id, node, run_directory)
+    if test is not None:
+        sys.exit(check_configuration(files or (DEFAULT,), config_id, arbiter, test))
+    sources = Sources(
+        files or (DEFAULT,), arbiter, config_id, node, run_directory,
+        pid_file=pid_file, worker_pid_file=worker_pid_file, namespace=namespace,
+    )  # fmt: skip
     try:
+        if dump:
+            click.echo(to_json(sources.load()))
         status = run_agent(sources)
     except HaagentError as error:
         for line in str(error).splitlines():

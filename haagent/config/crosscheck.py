@@ -40,15 +40,25 @@ def check(configuration: Configuration, messages: Messages) -> None:
     """Say everything that concerns several blocks."""
     _check_vrids(configuration.instances, messages)
     _check_addresses(configuration.instances, messages)
-    used = {track.name for instance in configuration.instances for track in instance.track_scripts}
-    used |= {track.name for group in configuration.groups for track in group.track_scripts}
-    for script in configuration.scripts:
-        if script.name not in used:
-            messages.note(f"vrrp_script {script.name} is not tracked by anything", script.place)
+    _check_use(configuration, messages)
     if configuration.peers and (configuration.arbiter is None or configuration.arbiter.kind == "none"):
         messages.warning(
             "peers without an arbiter: promises between nodes replace an arbiter only while it is away"
         )
+
+
+def _check_use(configuration: Configuration, messages: Messages) -> None:
+    """Say which trackers nothing tracks; they are not looked at."""
+    users = configuration.subjects
+    kinds: tuple[tuple[str, Iterable[_Named], set[str]], ...] = (
+        ("vrrp_script", configuration.scripts, {t.name for user in users for t in user.track_scripts}),
+        ("track_file", configuration.files, {t.name for user in users for t in user.track_files}),
+        ("vrrp_track_process", configuration.processes, {t.name for user in users for t in user.track_processes}),
+    )
+    for kind, defined, used in kinds:
+        for one in defined:
+            if one.name not in used:
+                messages.note(f"{kind} {one.name} is not tracked by anything", one.place)
 
 
 def _check_vrids(instances: Sequence[VrrpInstance], messages: Messages) -> None:

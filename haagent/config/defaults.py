@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from haagent.config.model import Garp, GlobalDefs, IPAddress
+from haagent.config.commands import read_command
+from haagent.config.model import DumpFiles, Garp, GlobalDefs, IPAddress, NotifyFifo
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import address, choice, integer, interface
@@ -69,7 +70,44 @@ def _read_globals(section: Section) -> GlobalDefs:
         startup_delay=section.seconds("vrrp_startup_delay", 0, _DAY, 0),
         notify_priority_changes=section.flag("vrrp_notify_priority_changes"),
         log_unknown_vrids="log_unknown_vrids" in section,
+        fifos=_read_fifos(section, words),
+        fifo_states_on_reload="fifo_write_vrrp_states_on_reload" in section,
+        dumps=_read_dumps(section),
     )
+
+
+def _read_dumps(section: Section) -> DumpFiles:
+    standard = DumpFiles()
+    return DumpFiles(
+        data=section.value("state_dump_file", absolute, standard.data),
+        stats=section.value("stats_dump_file", absolute, standard.stats),
+        json=section.value("json_dump_file", absolute, standard.json),
+        json_version=section.value("json_version", lambda one: integer(one.values[0], 1, 2, one.keyword), 1),
+    )
+
+
+def absolute(statement: Statement) -> str:
+    """Return an absolute path. Raises ConfigError."""
+    path = statement.values[0].text
+    if not path.startswith("/"):
+        raise ConfigError(f"{statement.keyword} is {path!r}", statement.place, "an absolute path")
+    return path
+
+
+def _read_fifos(section: Section, account: list[str]) -> tuple[NotifyFifo, ...]:
+    """Return notify_fifo and vrrp_notify_fifo: with VRRP alone they get the same lines."""
+    user, group = (*account, None, None)[:2]
+    found = []
+    for keyword in ("notify_fifo", "vrrp_notify_fifo"):
+        statement, script = section.one(keyword), f"{keyword}_script"
+        if statement is None:
+            if script in section:
+                section.messages.warning(f"{script} without {keyword} is not run", section.all(script)[0].place)
+            continue
+        path, owner, owners = [*(word.text for word in statement.values), None, None][:3]
+        command = section.value(script, lambda one: read_command(one, section.messages, user, group), None)
+        found.append(NotifyFifo(path or "", owner, owners, command))
+    return tuple(found)
 
 
 def read_version(statement: Statement) -> Literal[2, 3]:

@@ -5,31 +5,32 @@ Promise: a group's members exist and belong to no other group; keepalived leaves
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from haagent.config.commands import read_notify
 from haagent.config.messages import Messages
-from haagent.config.model import GlobalDefs, SyncGroup, Track, VrrpInstance, VrrpScript
+from haagent.config.model import GlobalDefs, SyncGroup, Track, VrrpInstance
 from haagent.config.sections import Section
-from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts
+from haagent.config.tracking import Trackable, read_tracked_interfaces
 from haagent.config.tree import Statement
 from haagent.errors import Place
 
 
 def read_group(
-    statement: Statement, defaults: GlobalDefs, scripts: Mapping[str, VrrpScript], messages: Messages
+    statement: Statement, defaults: GlobalDefs, trackable: Trackable, messages: Messages
 ) -> SyncGroup:
     """Return a sync group, its members unchecked."""
     section = Section("vrrp_sync_group", statement.block or [], messages)
     name = statement.values[0].text
     members = tuple(dict.fromkeys(word.text for word in section.words("group")))
     weights = "sync_group_tracking_weight" in section
-    tracks = read_tracked_scripts(section, scripts)
-    interfaces = read_tracked_interfaces(section, None)
+    tracks, interfaces = trackable.read_scripts(section), read_tracked_interfaces(section, None)
+    files, processes = trackable.read_files(section), trackable.read_processes(section)
     if not weights:
         tracks = _drop_weights(tracks, name, "a group", statement.place, messages, keep=False)
         interfaces = _drop_weights(interfaces, name, "a group", statement.place, messages, keep=True)
+        files = _drop_file_weights(files, name, "a group", statement.place, messages)
+        processes = _drop_weights(processes, name, "a group", statement.place, messages, keep=False)
     if not members:
         messages.error(f"vrrp_sync_group {name} has no members", statement.place, "write: group { NAME ... }")
     elif len(members) == 1:
@@ -39,8 +40,11 @@ def read_group(
         members=members,
         track_scripts=tracks,
         track_interfaces=interfaces,
+        track_files=files,
+        track_processes=processes,
         notify=read_notify(section, defaults.script_user, defaults.script_group),
         tracking_weight=weights,
+        notify_priority_changes=section.flag("notify_priority_changes"),
         place=statement.place,
     )
 
@@ -65,7 +69,12 @@ def join_groups(
                     "one group each",
                 )
             group_of.setdefault(member, group)
-    return [_without_weights(instance, group_of.get(instance.name), messages) for instance in instances]
+    return [_in_group(instance, group_of.get(instance.name), messages) for instance in instances]
+
+
+def _in_group(instance: VrrpInstance, group: SyncGroup | None, messages: Messages) -> VrrpInstance:
+    changes = instance.notify_priority_changes or (group is not None and group.notify_priority_changes)
+    return _without_weights(replace(instance, notify_priority_changes=changes), group, messages)
 
 
 def _without_weights(instance: VrrpInstance, group: SyncGroup | None, messages: Messages) -> VrrpInstance:
@@ -76,7 +85,17 @@ def _without_weights(instance: VrrpInstance, group: SyncGroup | None, messages: 
         instance,
         track_scripts=_drop_weights(instance.track_scripts, name, where, place, messages, keep=False),
         track_interfaces=_drop_weights(instance.track_interfaces, name, where, place, messages, keep=True),
+        track_files=_drop_file_weights(instance.track_files, name, where, place, messages),
+        track_processes=_drop_weights(instance.track_processes, name, where, place, messages, keep=False),
     )
+
+
+def _drop_file_weights(
+    tracks: tuple[Track, ...], name: str, where: str, place: Place, messages: Messages
+) -> tuple[Track, ...]:
+    """Return tracked files without weights; the default weight, 1, counts as 0, as in keepalived."""
+    plain = tuple(replace(track, weight=0) if track.weight == 1 else track for track in tracks)
+    return _drop_weights(plain, name, where, place, messages, keep=False)
 
 
 def _drop_weights(

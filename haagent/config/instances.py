@@ -6,8 +6,7 @@ keepalived drops what it cannot use and goes on, a message says so, and what cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from haagent.config.addresses import read_addresses
@@ -22,9 +21,10 @@ from haagent.config.defaults import (
 )
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import IPAddress, Track, Unicast, VirtualAddress, VrrpInstance, VrrpScript
+from haagent.config.model import IPAddress, Track, Unicast, VirtualAddress, VrrpInstance
+from haagent.config.routing import read_routes, read_rules
 from haagent.config.sections import Section
-from haagent.config.tracking import read_tracked_interfaces, read_tracked_scripts
+from haagent.config.tracking import Trackable, read_tracked_interfaces
 from haagent.config.tree import Statement
 from haagent.config.values import address, integer, interface
 from haagent.core.units import CENTISECOND, SECOND, Duration
@@ -56,7 +56,7 @@ class _Reading:
 
 
 def read_instance(
-    statement: Statement, defaults: InstanceDefaults, scripts: Mapping[str, VrrpScript], messages: Messages
+    statement: Statement, defaults: InstanceDefaults, trackable: Trackable, messages: Messages
 ) -> VrrpInstance:
     """Return the instance. Without a usable interface or VRID (an error) it has "" and 0, for the other checks."""
     section = Section("vrrp_instance", statement.block or [], messages)
@@ -86,6 +86,9 @@ def read_instance(
         vrid=vrid,
         addresses=tuple(addresses),
         excluded=tuple(excluded),
+        routes=read_routes(section.lines("virtual_routes"), messages),
+        rules=read_rules(section.lines("virtual_rules"), messages),
+        promote_secondaries="promote_secondaries" in section,
         family=family,
         version=version,
         initial_state=state,
@@ -97,8 +100,10 @@ def read_instance(
         multicast_group=_group(reading, family, unicast),
         unicast=unicast,
         auth_pass=read_auth_pass(section, reading.name, version, strict=strict),
-        track_scripts=_workable(reading, read_tracked_scripts(section, scripts), priority),
+        track_scripts=_workable(reading, trackable.read_scripts(section), priority),
         track_interfaces=_workable(reading, read_tracked_interfaces(section, device), priority),
+        track_files=_workable(reading, trackable.read_files(section), priority, default=1),
+        track_processes=_workable(reading, trackable.read_processes(section), priority),
         track_primary="dont_track_primary" not in section,
         notify=read_notify(section, defaults.globals.script_user, defaults.globals.script_group),
         garp=read_garp(section, "", defaults.garp),
@@ -113,6 +118,9 @@ def read_instance(
         ),
         higher_prio_send_advert=section.flag("higher_prio_send_advert", defaults.higher_prio_send_advert),
         checksum_as_v2=section.flag("v3_checksum_as_v2", defaults.checksum_as_v2),
+        notify_priority_changes=section.flag(
+            "notify_priority_changes", defaults.globals.notify_priority_changes
+        ),
         place=reading.place,
     )
 
@@ -309,8 +317,15 @@ def _group(reading: _Reading, family: int, unicast: Unicast | None) -> IPAddress
     return reading.section.value("mcast_dst_ip", lambda one: read_group(one, family), default)
 
 
-def _workable(reading: _Reading, tracks: tuple[Track, ...], priority: int) -> tuple[Track, ...]:
-    """Return the trackers that can work: an owner's priority never changes, so (as in keepalived) it has no weights."""
+def _workable(
+    reading: _Reading, tracks: tuple[Track, ...], priority: int, default: int = 0
+) -> tuple[Track, ...]:
+    """Return the trackers that can work: an owner's priority never changes, so (as in keepalived) it has no weights.
+
+    A weight that is the ``default`` of its kind (a file's is 1) counts as 0 there.
+    """
+    if priority == OWNER and default:
+        tracks = tuple(replace(track, weight=0) if track.weight == default else track for track in tracks)
     weighted = [track for track in tracks if track.weight]
     if priority == OWNER:
         for track in weighted:

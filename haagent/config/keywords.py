@@ -15,10 +15,10 @@ vrrp_sync_group            NAME {}                     do
 arbiter                    KIND [{}]                   do
 peers                      {}                          do
 haagent                    {}                          do
-vrrp_track_process         NAME {LINE}                 note  refused where an instance tracks it
-track_file                 NAME {LINE}                 note  refused where an instance tracks it
+vrrp_track_process         NAME {}                     do
+track_file                 NAME {}                     do
 bfd_instance               NAME {LINE}                 note  refused where an instance tracks it
-net_namespace              NAME                        refuse  start haagent inside the namespace instead (ip netns exec, or NetworkNamespacePath= in the unit)
+net_namespace              NAME                        do
 net_namespace_ipvs         NAME                        lvs
 namespace_with_ipsets      -                           note
 instance                   NAME                        note  choose the control socket in a haagent block instead
@@ -29,9 +29,9 @@ linkbeat_interfaces        {LINE}                      warn  link state comes fr
 interface_up_down_delays   {LINE}                      warn  link changes count at once
 garp_group                 {LINE}                      note  announcements are not paced
 track_group                NAME {LINE}                 warn  static addresses and routes are not tracked
-static_ipaddress           {LINE}                      warn  static addresses are not configured; use the system's network configuration
-static_routes              {LINE}                      warn  static routes are not configured; use the system's network configuration
-static_rules               {LINE}                      warn  static rules are not configured; use the system's network configuration
+static_ipaddress           {ADDRESS}                   do
+static_routes              {ROUTE}                     do
+static_rules               {RULE}                      do
 virtual_server             ADDRESS [...] {LINE}        lvs
 virtual_server_group       NAME {LINE}                 lvs
 group                      NAME {LINE}                 lvs
@@ -111,11 +111,11 @@ vs_stats_update_interval   N                           lvs
 snmp_vs_stats_update_interval  N                       lvs
 snmp_rs_stats_update_interval  N                       lvs
 disable_local_igmp         -                           note
-notify_fifo                PATH [USER GROUP]           warn  there are no FIFOs; use notify scripts or the control socket
-notify_fifo_script         CMD ...                     warn  there are no FIFOs; use notify scripts or the control socket
-vrrp_notify_fifo           PATH [USER GROUP]           warn  there are no FIFOs; use notify scripts or the control socket
-vrrp_notify_fifo_script    CMD ...                     warn  there are no FIFOs; use notify scripts or the control socket
-fifo_write_vrrp_states_on_reload  -                    note  there are no FIFOs
+notify_fifo                PATH [USER GROUP]           do
+notify_fifo_script         CMD ...                     do
+vrrp_notify_fifo           PATH [USER GROUP]           do
+vrrp_notify_fifo_script    CMD ...                     do
+fifo_write_vrrp_states_on_reload  -                    do
 dynamic_interfaces         [allow_if_changes]          note
 max_auto_priority          [N]                         note  scheduling belongs to the service unit
 min_auto_priority_delay    N                           note  scheduling belongs to the service unit
@@ -158,10 +158,10 @@ reload_file                [PATH]                      note
 config_save_dir            PATH                        note
 tmp_config_directory       PATH                        note
 data_use_instance          [BOOL]                      note
-state_dump_file            PATH                        note
-stats_dump_file            PATH                        note
-json_dump_file             PATH                        note
-json_version               N                           note
+state_dump_file            PATH                        do
+stats_dump_file            PATH                        do
+json_dump_file             PATH                        do
+json_version               N                           do
 iproute_usr_dir            PATH                        note
 iproute_etc_dir            PATH                        note
 include_check              [LEVELS ...]                note  write includer, includem, includew, includeb or includea instead
@@ -188,11 +188,29 @@ user                       USER [GROUP]                do
 init_fail                  -                           do
 """
 
+_TRACK_FILE = """
+file                       PATH                        do
+weight                     N [reverse]                 do
+init_file                  [VALUE overwrite]           do
+"""
+
+_TRACK_PROCESS = """
+process                    CMD ...                     do
+param_match                exact|initial|partial       do
+weight                     N [reverse]                 do
+quorum                     N                           do
+quorum_max                 N                           do
+delay                      SECONDS                     do
+fork_delay                 SECONDS                     do
+terminate_delay            SECONDS                     do
+full_command               -                           do
+"""
+
 _TRACKING_AND_NOTIFY = """
 track_script               {NAME [weight N]}           do
 track_interface            {IF [weight N]}             do
-track_process              {LINE}                      refuse  processes are not tracked yet; track a script such as "pidof NAME"
-track_file                 {LINE}                      refuse  files are not tracked yet; track a script
+track_process              {NAME [weight N]}           do
+track_file                 {NAME [weight N]}           do
 track_bfd                  {LINE}                      refuse  BFD is not implemented; track a script
 notify                     CMD ...                     do
 notify_master              CMD ...                     do
@@ -207,7 +225,7 @@ _VRRP_SYNC_GROUP = (
     + """
 group                      {NAME ...}                  do
 sync_group_tracking_weight  -                          do
-notify_priority_changes    [BOOL]                      note  set vrrp_notify_priority_changes for all instances
+notify_priority_changes    [BOOL]                      do
 global_tracking            -                           note
 """
 )
@@ -254,16 +272,16 @@ accept                     -                           do
 no_accept                  -                           warn  the node that is MASTER accepts traffic to its addresses
 owner_ignore_adverts       [BOOL]                      refuse  an owner here always hears adverts
 vrf                        IF                          refuse  adverts would go to another routing domain
-notify_priority_changes    [BOOL]                      note  set vrrp_notify_priority_changes for all instances
+notify_priority_changes    [BOOL]                      do
 track_src_ip               -                           warn  only the loss of every address of the interface counts
 unicast_fault_no_peer      -                           note  an empty list of peers is always refused
 old_unicast_checksum       [never]                     note  the checksum of 1.3.6 and older is not understood
 timer_expired_backup       [N]                         note  a MASTER that woke up late always asks the arbiter first
 thread_timer_expired       [N]                         note  a MASTER that woke up late always asks the arbiter first
 garp_extra_if              [all] SECONDS               warn  only the instance's own interface is announced on
-promote_secondaries        -                           warn  the interface's promote_secondaries is not set
-virtual_routes             {LINE}                      warn  routes do not follow the addresses; use a notify script
-virtual_rules              {LINE}                      warn  rules do not follow the addresses; use a notify script
+promote_secondaries        -                           do
+virtual_routes             {ROUTE}                     do
+virtual_rules              {RULE}                      do
 use_vmac                   [NAME MAC netlink_notify_msg group N]  warn  the addresses use the interface's own MAC, announced by gratuitous ARP
 use_vmac_addr              -                           warn  the addresses use the interface's own MAC
 vmac_xmit_base             -                           note  adverts always leave by the interface itself
@@ -326,6 +344,8 @@ TABLES = {
     "top": _TOP,
     "global_defs": _GLOBAL_DEFS,
     "vrrp_script": _VRRP_SCRIPT,
+    "track_file": _TRACK_FILE,
+    "vrrp_track_process": _TRACK_PROCESS,
     "vrrp_sync_group": _VRRP_SYNC_GROUP,
     "vrrp_instance": _VRRP_INSTANCE,
     "authentication": _AUTHENTICATION,

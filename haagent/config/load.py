@@ -11,7 +11,9 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+from haagent.config.addresses import read_addresses
 from haagent.config.arbiters import override, read_arbiter
 from haagent.config.crosscheck import check, unique
 from haagent.config.daemon import read_daemon, read_peers
@@ -22,10 +24,14 @@ from haagent.config.instances import read_instance
 from haagent.config.lexer import Line
 from haagent.config.messages import Messages
 from haagent.config.model import ArbiterConfig, Configuration, SyncGroup, VrrpInstance, VrrpScript
+from haagent.config.routing import read_routes, read_rules
 from haagent.config.sections import Section
-from haagent.config.tracking import read_script
-from haagent.config.tree import parse
+from haagent.config.tracking import Trackable, Tracked, read_script
+from haagent.config.tree import Statement, parse
+from haagent.config.watched import read_track_file, read_track_process
 from haagent.errors import ConfigError
+
+N = TypeVar("N", bound=Tracked)
 
 
 def short_host_name() -> str:
@@ -71,9 +77,15 @@ def _build(
 ) -> Configuration:
     defaults = read_defaults(top.section("global_defs"))
     scripts = unique("vrrp_script", _scripts(top, defaults, messages), messages)
-    by_name = {script.name: script for script in scripts}
-    instances = unique("vrrp_instance", _instances(top, defaults, by_name, messages), messages)
-    groups = unique("vrrp_sync_group", _groups(top, defaults, by_name, messages), messages)
+    files = unique("track_file", _present(read_track_file(s, messages) for s in top.all("track_file")), messages)
+    processes = unique(
+        "vrrp_track_process",
+        _present(read_track_process(s, messages) for s in top.all("vrrp_track_process")),
+        messages,
+    )
+    trackable = Trackable(_by_name(scripts), _by_name(files), _by_name(processes))
+    instances = unique("vrrp_instance", _instances(top, defaults, trackable, messages), messages)
+    groups = unique("vrrp_sync_group", _groups(top, defaults, trackable, messages), messages)
     daemon = read_daemon(top.section("haagent"), short_host_name())
     configuration = Configuration(
         globals=defaults.globals,
@@ -83,6 +95,14 @@ def _build(
         arbiter=_arbiter(top, arbiter, environ, messages),
         peers=read_peers(top.section("peers"), top.all("peers"), daemon.node),
         daemon=daemon,
+        files=tuple(files),
+        processes=tuple(processes),
+        static_addresses=tuple(
+            read_addresses(top.lines("static_ipaddress"), defaults.default_interface, messages)
+        ),
+        static_routes=read_routes(top.lines("static_routes"), messages),
+        static_rules=read_rules(top.lines("static_rules"), messages),
+        net_namespace=top.value("net_namespace", _namespace, ""),
     )
     if not configuration.instances and not messages.errors:
         messages.warning("there is no vrrp_instance: nothing is kept available")
@@ -91,21 +111,28 @@ def _build(
 
 
 def _scripts(top: Section, defaults: InstanceDefaults, messages: Messages) -> Iterable[VrrpScript]:
-    found = (read_script(statement, defaults.globals, messages) for statement in top.all("vrrp_script"))
-    return (script for script in found if script is not None)
+    return _present(read_script(statement, defaults.globals, messages) for statement in top.all("vrrp_script"))
+
+
+def _present(found: Iterable[N | None]) -> Iterable[N]:
+    return (one for one in found if one is not None)
+
+
+def _by_name(found: Iterable[N]) -> dict[str, N]:
+    return {one.name: one for one in found}
 
 
 def _instances(
-    top: Section, defaults: InstanceDefaults, scripts: Mapping[str, VrrpScript], messages: Messages
+    top: Section, defaults: InstanceDefaults, trackable: Trackable, messages: Messages
 ) -> Iterable[VrrpInstance]:
-    return (read_instance(statement, defaults, scripts, messages) for statement in top.all("vrrp_instance"))
+    return (read_instance(statement, defaults, trackable, messages) for statement in top.all("vrrp_instance"))
 
 
 def _groups(
-    top: Section, defaults: InstanceDefaults, scripts: Mapping[str, VrrpScript], messages: Messages
+    top: Section, defaults: InstanceDefaults, trackable: Trackable, messages: Messages
 ) -> Iterable[SyncGroup]:
     return (
-        read_group(statement, defaults.globals, scripts, messages) for statement in top.all("vrrp_sync_group")
+        read_group(statement, defaults.globals, trackable, messages) for statement in top.all("vrrp_sync_group")
     )
 
 
@@ -119,6 +146,13 @@ def _arbiter(
         )
     block = read_arbiter(blocks[0], environ, messages) if blocks else None
     return override(block, text, environ, messages) if text else block
+
+
+def _namespace(statement: Statement) -> str:
+    name = statement.values[0].text
+    if not name or "/" in name or name.startswith("."):
+        raise ConfigError(f"net_namespace is {name!r}", statement.place, "a name that ip netns list shows")
+    return name
 
 
 def _with_messages(configuration: Configuration, messages: Messages) -> Configuration:

@@ -7,13 +7,14 @@ was written, for messages; they do not take part in comparison, so a moved line 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias
 
 from haagent.core.units import SECOND, Duration
 from haagent.errors import Place
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
 NOWHERE = Place("")
 
 
@@ -38,6 +39,26 @@ class Notify:
     stop: Command | None = None
     deleted: Command | None = None
     master_rx_lower_pri: Command | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyFifo:
+    """A named pipe that gets a line for every change of state, and the program that reads it, if we start it."""
+
+    path: str
+    user: str | None = None
+    group: str | None = None
+    script: Command | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DumpFiles:
+    """Where keepalived's dumps go on its signals, and which form of its JSON."""
+
+    data: str = "/tmp/keepalived.data"  # noqa: S108 - where exporters look; written by renaming, see agent.dumps
+    stats: str = "/tmp/keepalived.stats"  # noqa: S108
+    json: str = "/tmp/keepalived.json"  # noqa: S108
+    json_version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +90,40 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackFile:
+    """A track_file block: a file with a number in it. ``initial`` is written at start where there is no file yet."""
+
+    name: str
+    path: str
+    weight: int = 1
+    reverse: bool = False
+    initial: int | None = None
+    overwrite: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackProcess:
+    """A vrrp_track_process block: up while ``quorum`` to ``quorum_max`` processes run that are called like ``argv``.
+
+    Without ``full_command`` the name alone counts, at most 15 bytes. ``param_match``: how much of the parameters
+    must be the same. The delays are for how long a change must last before it counts.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    full_command: bool = False
+    param_match: Literal["exact", "initial", "partial"] = "exact"
+    weight: int = 0
+    reverse: bool = False
+    quorum: int = 1
+    quorum_max: int | None = None
+    fork_delay: Duration = 0
+    terminate_delay: Duration = 0
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class VirtualAddress:
     """One line of virtual_ipaddress or virtual_ipaddress_excluded."""
 
@@ -85,6 +140,77 @@ class VirtualAddress:
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix_length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of virtual_routes or static_routes. ``destination`` None is the default route.
+
+    ``next_hops`` are (gateway or "", device or None, weight). ``text`` is the line, for people.
+    """
+
+    destination: IPNetwork | None
+    family: Literal[4, 6] | None = None
+    kind: str = "unicast"
+    gateway: IPAddress | None = None
+    device: str | None = None
+    source: IPAddress | None = None
+    from_network: IPNetwork | None = None
+    table: int = 254
+    metric: int | None = None
+    scope: int | None = None
+    tos: int = 0
+    onlink: bool = False
+    metrics: tuple[tuple[str, int], ...] = ()
+    next_hops: tuple[tuple[str, str | None, int], ...] = ()
+    no_track: bool = False
+    text: str = ""
+    place: Place = field(default=NOWHERE, compare=False)
+
+    @property
+    def version(self) -> Literal[4, 6]:
+        """The family, from whatever names an address."""
+        for one in (self.destination, self.gateway, self.source, self.from_network):
+            if one is not None:
+                return one.version
+        if self.next_hops and ":" in self.next_hops[0][0]:
+            return 6
+        return self.family or 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A line of virtual_rules or static_rules. ``priority`` None is keepalived's default, 16384."""
+
+    from_network: IPNetwork | None = None
+    to_network: IPNetwork | None = None
+    family: Literal[4, 6] | None = None
+    inverted: bool = False
+    table: int | None = None
+    priority: int | None = None
+    input: str | None = None
+    output: str | None = None
+    mark: int | None = None
+    mask: int = 2**32 - 1
+    tos: int = 0
+    suppress_length: int | None = None
+    uids: tuple[int, int] | None = None
+    ip_protocol: int | None = None
+    sport: tuple[int, int] | None = None
+    dport: tuple[int, int] | None = None
+    action: str = "table"
+    goto: int | None = None
+    no_track: bool = False
+    text: str = ""
+    place: Place = field(default=NOWHERE, compare=False)
+
+    @property
+    def version(self) -> Literal[4, 6]:
+        """The family, from whatever names a network."""
+        for one in (self.from_network, self.to_network):
+            if one is not None:
+                return one.version
+        return self.family or 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +243,9 @@ class VrrpInstance:
     vrid: int
     addresses: tuple[VirtualAddress, ...]
     excluded: tuple[VirtualAddress, ...] = ()
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    promote_secondaries: bool = False
     family: Literal[4, 6] = 4
     version: Literal[2, 3] = 2
     initial_state: Literal["MASTER", "BACKUP"] = "BACKUP"
@@ -130,6 +259,8 @@ class VrrpInstance:
     auth_pass: bytes | None = None
     track_scripts: tuple[Track, ...] = ()
     track_interfaces: tuple[Track, ...] = ()
+    track_files: tuple[Track, ...] = ()
+    track_processes: tuple[Track, ...] = ()
     track_primary: bool = True
     notify: Notify = Notify()
     garp: Garp = Garp()
@@ -139,6 +270,7 @@ class VrrpInstance:
     lower_prio_no_advert: bool = False
     higher_prio_send_advert: bool = True
     checksum_as_v2: bool = False
+    notify_priority_changes: bool = False
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -150,8 +282,11 @@ class SyncGroup:
     members: tuple[str, ...]
     track_scripts: tuple[Track, ...] = ()
     track_interfaces: tuple[Track, ...] = ()
+    track_files: tuple[Track, ...] = ()
+    track_processes: tuple[Track, ...] = ()
     notify: Notify = Notify()
     tracking_weight: bool = False
+    notify_priority_changes: bool = False
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -166,6 +301,9 @@ class GlobalDefs:
     startup_delay: Duration = 0
     notify_priority_changes: bool = False
     log_unknown_vrids: bool = False
+    fifos: tuple[NotifyFifo, ...] = ()
+    fifo_states_on_reload: bool = False
+    dumps: DumpFiles = DumpFiles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,5 +374,16 @@ class Configuration:
     arbiter: ArbiterConfig | None
     peers: Peers | None
     daemon: Daemon
+    files: tuple[TrackFile, ...] = ()
+    processes: tuple[TrackProcess, ...] = ()
+    net_namespace: str = ""
+    static_addresses: tuple[VirtualAddress, ...] = ()
+    static_routes: tuple[Route, ...] = ()
+    static_rules: tuple[Rule, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def subjects(self) -> tuple[VrrpInstance | SyncGroup, ...]:
+        """Whoever tracks something and notifies somebody."""
+        return (*self.instances, *self.groups)

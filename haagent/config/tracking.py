@@ -7,11 +7,13 @@ file) and goes on without it; here a missing script is an error, and the order o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from haagent.config.commands import read_command
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import GlobalDefs, Track, VrrpScript
+from haagent.config.model import GlobalDefs, Track, TrackFile, TrackProcess, VrrpScript
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import integer, interface
@@ -19,6 +21,40 @@ from haagent.core.units import SECOND
 from haagent.errors import ConfigError
 
 _LONGEST = 1_000_000
+
+
+class Tracked(Protocol):
+    """What the blocks that can be tracked have in common."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight(self) -> int: ...
+
+    @property
+    def reverse(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trackable:
+    """Everything an instance or a group may track, by name."""
+
+    scripts: Mapping[str, VrrpScript] = field(default_factory=dict)
+    files: Mapping[str, TrackFile] = field(default_factory=dict)
+    processes: Mapping[str, TrackProcess] = field(default_factory=dict)
+
+    def read_scripts(self, section: Section) -> tuple[Track, ...]:
+        """Return the entries of track_script."""
+        return read_tracked(section, "track_script", "vrrp_script", self.scripts)
+
+    def read_files(self, section: Section) -> tuple[Track, ...]:
+        """Return the entries of track_file."""
+        return read_tracked(section, "track_file", "track_file block", self.files)
+
+    def read_processes(self, section: Section) -> tuple[Track, ...]:
+        """Return the entries of track_process."""
+        return read_tracked(section, "track_process", "vrrp_track_process", self.processes)
 
 
 def read_script(statement: Statement, defaults: GlobalDefs, messages: Messages) -> VrrpScript | None:
@@ -38,7 +74,7 @@ def read_script(statement: Statement, defaults: GlobalDefs, messages: Messages) 
     if command is None:
         return None
     interval = section.seconds("interval", 0, _LONGEST, SECOND) or SECOND
-    weight, reverse = section.value("weight", lambda one: _weight(one.values, 253), (0, False))
+    weight, reverse = section.value("weight", lambda one: read_weight(one.values, 253), (0, False))
     return VrrpScript(
         name=name,
         command=command,
@@ -53,21 +89,21 @@ def read_script(statement: Statement, defaults: GlobalDefs, messages: Messages) 
     )
 
 
-def read_tracked_scripts(section: Section, scripts: Mapping[str, VrrpScript]) -> tuple[Track, ...]:
-    """Return the entries of track_script; an undefined script is an error."""
+def read_tracked(section: Section, keyword: str, block: str, known: Mapping[str, Tracked]) -> tuple[Track, ...]:
+    """Return the entries of ``keyword``, which name ``block`` blocks; one that is not defined is an error."""
     found: dict[str, Track] = {}
-    for entry in section.lines("track_script"):
-        script = scripts.get(entry.keyword)
-        if script is None:
+    most = 253 if keyword == "track_script" else 254
+    for entry in section.lines(keyword):
+        target = known.get(entry.keyword)
+        if target is None:
             section.messages.error(
-                f"track_script names {entry.keyword!r}, and no vrrp_script defines it",
+                f"{keyword} names {entry.keyword!r}, and no {block} defines it",
                 entry.place,
-                _defined(scripts),
+                _defined(block, known),
             )
             continue
-        _keep(
-            found, _entry(entry, Track(script.name, script.weight, script.reverse), section), entry, section
-        )
+        default = Track(target.name, target.weight, target.reverse)
+        _keep(found, _entry(entry, default, section, most), entry, section)
     return tuple(found.values())
 
 
@@ -90,8 +126,8 @@ def read_tracked_interfaces(section: Section, own: str | None) -> tuple[Track, .
     return tuple(found.values())
 
 
-def _defined(scripts: Mapping[str, VrrpScript]) -> str:
-    return "defined are: " + ", ".join(sorted(scripts)) if scripts else "no vrrp_script is defined at all"
+def _defined(block: str, known: Mapping[str, Tracked]) -> str:
+    return "defined are: " + ", ".join(sorted(known)) if known else f"no {block} is defined at all"
 
 
 def _keep(found: dict[str, Track], track: Track | None, entry: Statement, section: Section) -> None:
@@ -102,7 +138,7 @@ def _keep(found: dict[str, Track], track: Track | None, entry: Statement, sectio
     found.setdefault(track.name, track)
 
 
-def _entry(entry: Statement, default: Track, section: Section) -> Track | None:
+def _entry(entry: Statement, default: Track, section: Section, most: int = 253) -> Track | None:
     """Return ``NAME [weight N [reverse|noreverse]]``."""
     words = entry.values
     if not words:
@@ -112,14 +148,15 @@ def _entry(entry: Statement, default: Track, section: Section) -> Track | None:
             raise ConfigError(
                 f"{words[0].text!r} after {entry.keyword}", words[0].place, "weight N [reverse|noreverse]"
             )
-        weight, reverse = _weight(words[1:], 253)
+        weight, reverse = read_weight(words[1:], most)
     except ConfigError as error:
         section.messages.add(error)
         return None
     return Track(default.name, weight, reverse if len(words) > 2 else default.reverse)
 
 
-def _weight(words: list[Token], most: int) -> tuple[int, bool]:
+def read_weight(words: list[Token], most: int) -> tuple[int, bool]:
+    """Return ``N [reverse|noreverse]``, N within -most..most. Raises ConfigError."""
     value = integer(words[0], -most, most, "weight")
     if len(words) > 1 and words[1].text not in ("reverse", "noreverse"):
         raise ConfigError(f"{words[1].text!r} after weight", words[1].place, "reverse or noreverse")

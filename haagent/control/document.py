@@ -94,7 +94,7 @@ class TrackerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """One other node on the authenticated channel, and when each of its addresses was last heard."""
+    """One other node on the authenticated channel, and when each of its addresses was last heard (0: never)."""
 
     node: str
     state: str = ""

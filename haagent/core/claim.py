@@ -31,9 +31,10 @@ from haagent.core.records import NOBODY, BadRecord, Bid, ClaimRecord, ClaimState
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
-from haagent.core.units import Duration, Instant, Now
+from haagent.core.units import SECOND, Duration, Instant, Now
 
 Observe = Callable[[str], SessionObservation]
+LOOK_AGAIN: Duration = 10 * SECOND  # a hint may be lost, and with it a bid; so whoever cares reads now and then
 
 
 class Purpose(Enum):
@@ -91,6 +92,8 @@ class Claim:
         self.rolled_back = False
         self._reading = False
         self._retry_at: Instant = 0
+        self._looking = False  # the read under way is only to see what hints may have kept from us
+        self._looked_at: Instant = 0
         self._writes = 0
 
     # -- what others ask
@@ -128,6 +131,13 @@ class Claim:
         return self.claim.bid if self.claim.bid.holder.node != self.session.parameters.node else None
 
     @property
+    def released(self) -> int | None:
+        """Return the epoch whose holder has let go, None if that is not what the arbiter shows."""
+        if self.claim is None or self.claim.state is not ClaimState.RELEASED or self.rolled_back:
+            return None
+        return self.claim.epoch
+
+    @property
     def holder(self) -> Holder | None:
         return self.claim.holder if self.claim is not None else None
 
@@ -149,7 +159,7 @@ class Claim:
         assert self.claim is not None
         lease = self.session.parameters.lease
         if self.claim.state is ClaimState.VACANT or self.rolled_back:
-            return self.since + patience(lease)
+            return self.since + patience(self.session.longest_lease)
         reserved = self.claim.reserved_for
         if reserved in (None, NOBODY, self.session.parameters.node):
             return self.since
@@ -158,7 +168,7 @@ class Claim:
     def later_at(self) -> Instant:
         """Return when (``slow``) a claim that stands at LATER may be taken."""
         if self.claim is not None and self.claim.state is ClaimState.HELD:
-            return self.since + patience(self.session.parameters.lease)
+            return self.since + patience(self.session.longest_lease)
         return self.free_at()
 
     def next_deadline(self) -> Instant | None:
@@ -167,7 +177,9 @@ class Claim:
             return None
         if self.pending is not None:
             return None if self.pending.in_flight else self.pending.retry_at
-        return self._retry_at if not self.known or self._unreadable() else None
+        if not self.known or self._unreadable():
+            return self._retry_at
+        return self._looked_at + LOOK_AGAIN if self._cares() else None
 
     # -- what others ask for
 
@@ -195,19 +207,27 @@ class Claim:
             return self._release(now)
         if self.record is None:
             return self._swap(Purpose.CREATE, ClaimRecord(ClaimState.VACANT, self.epoch), now)
-        return self._bid(now)
+        return self._bid(now) or self._look_again(now)
 
     def take(self, now: Now) -> Actions:
         """Swap the claim to us. The caller has checked that it may be taken and that nobody was promised otherwise."""
         if self.pending is not None or self._reading or not self.known or not self.session.live(now):
             return ()
         electors = self.session.parameters.electors
-        taken = ClaimRecord(ClaimState.HELD, self.epoch + 1, self.session.holder, electors=electors)
+        taken = ClaimRecord(
+            ClaimState.HELD,
+            self.epoch + 1,
+            self.session.holder,
+            electors=electors,
+            seq=self.session.confirmed_seq,
+        )
         return self._swap(Purpose.TAKE, taken, now)
 
     def read(self, record: Record | None, now: Now) -> Actions:
         """Take in the answer to our read."""
-        self._reading = False
+        looking, self._reading, self._looking = self._looking, False, False
+        if looking:
+            return self.hinted(record, now)
         pending = self.pending
         if pending is not None and record is not None and record.value == pending.value:
             return self.swapped(record, now)
@@ -246,7 +266,7 @@ class Claim:
     def unavailable(self, now: Now) -> None:
         """Take in that a read or swap of ours got no answer."""
         again = now.fast + self._pause()
-        self._reading = False
+        self._reading = self._looking = False
         if self.pending is not None:
             self.pending.in_flight = False
             self.pending.retry_at = again
@@ -267,6 +287,16 @@ class Claim:
     def _pause(self) -> Duration:
         return max(10_000_000, self.session.parameters.renew // 2)
 
+    def _cares(self) -> bool:
+        return self.held or self.wanted or self.rolled_back
+
+    def _look_again(self, now: Now) -> Actions:
+        if not self._cares() or now.fast < self._looked_at + LOOK_AGAIN:
+            return ()
+        self._reading = self._looking = True
+        self._looked_at = now.fast
+        return (ReadRegister(self.register),)
+
     def _unreadable(self) -> bool:
         return self.record is not None and self.claim is None
 
@@ -279,9 +309,10 @@ class Claim:
         assert holder is not None
         if holder.node == self.session.parameters.node:
             return self._standing_of_ourselves(holder, now)
-        if self.rolled_back and now.slow < self.since + patience(self.session.parameters.lease):
+        if self.rolled_back and now.slow < self.since + patience(self.session.longest_lease):
             return Standing.TAKEN
-        return Standing.FREED if self.observe(holder.node).over(holder.incarnation) else Standing.TAKEN
+        over = self.observe(holder.node).over(holder.incarnation, claim.seq)
+        return Standing.FREED if over else Standing.TAKEN
 
     def _standing_of_ourselves(self, holder: Holder, now: Now) -> Standing:
         """The record names this node, but not by a swap of this run.
@@ -291,12 +322,12 @@ class Claim:
         """
         if holder != self.session.holder and not self.rolled_back:
             return Standing.FREED
-        wait = patience(self.session.parameters.lease)
+        wait = patience(self.session.longest_lease)
         return Standing.FREE if now.slow >= self.since + wait else Standing.LATER
 
     def _see(self, record: Record | None, now: Now) -> Actions:
         changed = record != self.record or self.since == 0
-        self.known = True
+        self.known, self._looked_at = True, now.fast
         if self._unreadable():
             self._retry_at = now.fast + self._pause()  # somebody may repair it
         if not changed:
@@ -312,6 +343,8 @@ class Claim:
             if self.rolled_back:
                 told = self._tell("rolled back", f"the arbiter shows epoch {self.claim.epoch}: it lost data")
             self.epoch = max(self.epoch, self.claim.epoch)
+            if self.claim.holder is not None and self.claim.holder.node == self.session.parameters.node:
+                self.session.outgrow(self.claim.seq, now)
         return told + self._check_ours()
 
     def _check_ours(self) -> Actions:
@@ -358,9 +391,8 @@ class Claim:
 
     def _swap(self, purpose: Purpose, record: ClaimRecord, now: Now) -> Actions:
         self._writes += 1
-        signed = replace(
-            record, by=f"{self.session.parameters.node}.{self.session.incarnation}.{self._writes}"
-        )
+        writer = f"{self.session.parameters.node}.{self.session.incarnation}.{self._writes}"
+        signed = replace(record, by=f"{writer}.{now.fast:x}")  # an incarnation outlives its worker, which counts anew
         self.pending = PendingSwap(purpose, signed.encode(), signed, self.record, retry_at=now.fast)
         return (SwapRegister(self.register, self.pending.value, self.record),)
 

@@ -102,10 +102,14 @@ class ForeignAnnouncement:
 
 @dataclass(frozen=True, slots=True)
 class TrackResult:
-    """One tracked thing was looked at once, before rise and fall are counted."""
+    """One tracked thing was looked at once, before rise and fall are counted.
+
+    ``value`` is what a tracked file says; ``passed`` False then means that it could not be read.
+    """
 
     tracker: str
     passed: bool
+    value: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

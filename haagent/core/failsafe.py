@@ -14,6 +14,10 @@ Two weaker rules look sufficient and are not (docs/safety/model.md has the trace
 observation of the session (a peer that has already ended the session would still claim at once), and refusing only
 while one's own gate is open (a peer that has won the claim but not opened yet would promise, then open).
 
+A promise about a claim ends early in one case: the arbiter shows the claim *released*, with the epoch it was asked
+for or a later one. Only that epoch's holder writes so, after it has closed its gate. Otherwise every handover would
+have to wait for W.
+
 A promise renews; it never begins a term. After a lapse only the arbiter can say who holds what.
 
 While every round is granted, the promises carry the fast renewals and the arbiter is written only every
@@ -22,7 +26,7 @@ few seconds (``session.QUIET``; the record says so). The first round that is not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from haagent.core.actions import Actions, SendToPeer
@@ -36,12 +40,16 @@ ROUNDS_KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class PromiseRequest:
-    """The holder asks one elector. ``number`` grows with every round of one incarnation, over restarts of its worker."""
+    """The holder asks one elector. ``number`` grows with every round of one incarnation, over restarts of its worker.
+
+    ``epochs`` are those of ``claims``, in their order; a request without them is bound for the whole of W.
+    """
 
     holder: Holder
     number: int
     claims: tuple[str, ...]
     lease: Duration
+    epochs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +100,10 @@ class Petitioner:
         """Return when the next round is due, if rounds are being held."""
         return self._next_at if self._rounds else None
 
-    def step(self, claims: tuple[str, ...], listed: frozenset[str], now: Now) -> Actions:
+    def step(self, claims: Mapping[str, int], listed: frozenset[str], now: Now) -> Actions:
         """Begin the next round if one is due.
 
-        ``claims`` are the names this node holds, ``listed`` the electors that their records name.
+        ``claims`` are what this node holds, with their epochs, ``listed`` the electors that their records name.
         """
         self._listed = listed
         electors = self._others()
@@ -113,7 +121,9 @@ class Petitioner:
         self._rounds[self._number] = Round(now.fast, frozenset(claims), lease, electors, set(electors))
         self._rounds.pop(self._number - ROUNDS_KEPT, None)
         self._next_at = now.fast + self.session.parameters.renew
-        request = PromiseRequest(self.session.holder, self._number, claims, lease)
+        request = PromiseRequest(
+            self.session.holder, self._number, tuple(claims), lease, tuple(claims.values())
+        )
         return tuple(SendToPeer(elector, request) for elector in sorted(electors))
 
     def replied(self, peer: str, reply: PromiseReply, held: Iterable[str], now: Now) -> Actions:
@@ -159,6 +169,7 @@ class Elector:
     lease: Duration
     started: Instant = 0
     _claims: dict[str, Instant] = field(default_factory=dict)
+    _epochs: dict[str, int | None] = field(default_factory=dict)
     _sessions: dict[str, Instant] = field(default_factory=dict)
     _last: dict[Holder, int] = field(default_factory=dict)
 
@@ -169,8 +180,14 @@ class Elector:
             self._promise(request, now)
         return (SendToPeer(peer, PromiseReply(request.holder, request.number, refusal)),)
 
-    def bound_until(self, claim: str, holder_node: str) -> Instant:
-        """Return until when (``slow``) this node has promised not to claim it, nor end that node's session."""
+    def bound_until(self, claim: str, holder_node: str, released: int | None = None) -> Instant:
+        """Return until when (``slow``) this node has promised not to claim it, nor end that node's session.
+
+        ``released`` is the claim's epoch if the arbiter shows it released.
+        """
+        epoch = self._epochs.get(claim)
+        if released is not None and epoch is not None and released >= epoch:
+            return self._sessions.get(holder_node, 0)
         return max(self._claims.get(claim, 0), self._sessions.get(holder_node, 0))
 
     def _refusal(self, peer: str, request: PromiseRequest, holding: frozenset[str], now: Now) -> str:
@@ -193,5 +210,7 @@ class Elector:
         until = now.slow + patience(request.lease)
         node = request.holder.node
         self._sessions[node] = max(until, self._sessions.get(node, 0))
+        epochs = dict(zip(request.claims, request.epochs, strict=False))
         for claim in request.claims:
             self._claims[claim] = max(until, self._claims.get(claim, 0))
+            self._epochs[claim] = epochs.get(claim)

@@ -49,7 +49,7 @@ class Context:
     session: Session
     observe: Callable[[str], SessionObservation]
     end: Callable[[Holder, Now], Actions]
-    bound_until: Callable[[str, str], Instant]
+    bound_until: Callable[[str, str, int | None], Instant]
     earliest_claim: Instant = 0
     declared_down: set[str] = field(default_factory=set)
     tenure: Duration = 0
@@ -84,17 +84,18 @@ class Group:
         self.doubt: Instant | None = None
         self.doubt_reason = ""
         self.raised_at: Instant = 0
+        self._bid_due: Instant | None = None  # when the tenure that a bid waits for is over
         self.leaving = False  # the group is on its way out of the configuration
         self._no_doubt_before: Instant = 0
         self._challenges = 0
         self.abstain_until: Instant = 0
         self._freed_at: Instant | None = None
         self.expired_at: Instant | None = None
+        self._wait_ends: Instant | None = None  # as of the last step: it must not vanish when it is reached
         self._reserved: str | None = None
         self._lower_reason = ""
-        self._inherited = (
-            claim.adoptable is not None
-        )  # the worker before us left its gate open, its addresses on
+        # The worker before us may have left this gate open and these addresses on, whatever the deadline is by now.
+        self._inherited = claim.session.parameters.resumed
 
     # -- what others ask
 
@@ -204,16 +205,17 @@ class Group:
         for member in self.members:
             best = _sooner(best, member.next_deadline())
         if self.raised or not self.idle:
-            return _sooner(best, self._tenure_ends(now))
+            return _sooner(best, self._bid_due if self.gate_open else None)
         wanting_at = self.wanting_at(now)
         if wanting_at is not None and not self.wanted:
             best = _sooner(best, wanting_at)
-        return _sooner(best, self._waiting_until(now))
+        return _sooner(best, self._wait_ends)
 
     def tick(self, now: Now) -> Actions:
         """Do what is due; the steady path of a MASTER is the first line."""
-        claim = self.claim
-        quiet = claim.pending is None and claim.known and claim.bid is None
+        claim, due = self.claim, self.claim.next_deadline()
+        quiet = claim.pending is None and claim.bid is None and (due is None or due > now.fast)
+        quiet = quiet and self._bid_due is None
         if self.gate_open and quiet and self.doubt is None:
             return self._tick_members(now)
         return self._tick_members(now) + self.step(now)
@@ -277,22 +279,19 @@ class Group:
         return actions
 
     def _consider_bid(self, now: Now) -> Actions:
+        self._bid_due = None
         bid = self.claim.bid
         if bid is None or self.context.paused or bid.priority <= self.priority():
             return ()
         if now.fast < self.raised_at + self.context.tenure:
+            self._bid_due = self.raised_at + self.context.tenure
             return ()
         bidder = self.context.observe(bid.holder.node)
-        if not bidder.known or bidder.over(bid.holder.incarnation) or bidder.expired(now.slow):
+        if not bidder.known or bidder.over(bid.holder.incarnation, 0) or bidder.expired(now.slow):
             return ()  # it asked and died: nobody would take over
         return self._lower(
             f"handed over to {bid.holder.node} (priority {bid.priority})", now, reserved=bid.holder.node
         )
-
-    def _tenure_ends(self, now: Now) -> Instant | None:
-        """Return when a bid that waits for the end of the tenure is to be considered."""
-        ends = self.raised_at + self.context.tenure
-        return ends if self.claim.bid is not None and now.fast < ends else None
 
     def _lower(self, reason: str, now: Now, reserved: str | None = None) -> Actions:
         self._lower_reason = reason
@@ -372,6 +371,7 @@ class Group:
 
     def _step_idle(self, now: Now) -> Actions:
         actions = self._follow_health(now)
+        self._wait_ends = None
         if self._inherited and (self._unwilling(now) or not self.claim.adopting):
             actions += self._disinherit()
         if self._unwilling(now):
@@ -388,6 +388,7 @@ class Group:
         self.claim.priority = self.priority()
         if self.wanted and standing is not Standing.MINE:
             actions += self._pursue(standing, now)
+            self._wait_ends = self._waiting_until(now)
         if self.claim.usable and self.context.session.live(now):
             actions += self._raise(now)
         return actions
@@ -465,18 +466,21 @@ class Group:
         """Return when a wait on the ``slow`` clock is over, if that is what stands in the way."""
         if not self.wanted or self.claim.claim is None:
             return None
-        holder = self.claim.holder
-        until = self.context.bound_until(self.name, holder.node if holder else "")
+        until = self.bound_until()
         if self.claim.standing(now) is Standing.LATER:
             until = max(until, self.claim.later_at())
         if until <= now.slow:
             return None
         return now.fast + (until - now.slow)
 
+    def bound_until(self) -> Instant:
+        """Return when (``slow``) the promises end that forbid to take the claim as it stands."""
+        holder = self.claim.holder
+        return self.context.bound_until(self.name, holder.node if holder else "", self.claim.released)
+
     def _pursue(self, standing: Standing, now: Now) -> Actions:
         holder = self.claim.holder
-        bound = self.context.bound_until(self.name, holder.node if holder else "")
-        if now.slow < bound:
+        if now.slow < self.bound_until():
             return ()
         if standing in (Standing.FREE, Standing.FREED):
             return self.claim.take(now)
@@ -499,7 +503,7 @@ class Group:
 
     def _raise(self, now: Now) -> Actions:
         self.gate_open, self._inherited = True, False
-        self._challenges = 0
+        self.raised_at, self._challenges = now.fast, 0
         actions: tuple[Action, ...] = (OpenGate(self.name, self.claim.epoch),)
         for member in self.members:
             actions += member.raise_up()

@@ -198,7 +198,8 @@ class Instance:
 
     def address_work_failed(self, now: Instant) -> None:
         """Try again later, in whichever direction the addresses are on their way."""
-        self._install_again_at = now + INSTALL_RETRY
+        if self.phase is not Phase.IDLE:  # what an earlier run left goes by its lifetime
+            self._install_again_at = now + INSTALL_RETRY
 
     def vanished(self) -> Actions:
         """Put back an address that somebody else removed."""

@@ -129,6 +129,7 @@ class Node:
         self.context.tenure = parameters.tenure
         self.started = False
         self.stopped = False
+        self._started_at: Instant = 0
         self._found: dict[str, tuple[Group, Instance]] = {}
         self._by_register: dict[str, Group] = {}
         self._endings: dict[str, Ending] = {}
@@ -176,6 +177,7 @@ class Node:
         """
         self.parameters = parameters
         self.session.parameters = parameters.session
+        self._learn_lease(parameters.session.lease)
         self.context.tenure = parameters.tenure
         self._arriving = {group.name: group for group in parameters.groups}
         for tracker in parameters.trackers:
@@ -256,8 +258,8 @@ class Node:
                 return self._link_changed(interface, now, up=up)
             case PrimaryAddressChanged(instance, address):
                 return self._primary_changed(instance, address, now)
-            case TrackResult(tracker, passed):
-                return self._tracked(tracker, now, passed=passed)
+            case TrackResult(tracker, passed, value):
+                return self._tracked(tracker, now, passed=passed, value=value)
             case ForeignAnnouncement(instance, address, mac):
                 return self._foreign(instance, f"{mac} announced {address}", now)
             case PacketDiscarded(instance, source, reason):
@@ -293,6 +295,7 @@ class Node:
 
     def _startup(self, now: Now) -> Actions:
         self.started = True
+        self._started_at = now.fast
         self.elector.started = now.slow
         wait = patience(self.session.parameters.lease) if self.parameters.arbitrated else 0
         self.context.earliest_claim = now.fast + max(self.parameters.startup_delay, wait)
@@ -369,7 +372,7 @@ class Node:
             return ()
         held = tuple(group.claim for group in self.groups.values() if group.claim.held)
         listed = frozenset(elector for claim in held if claim.claim for elector in claim.claim.electors)
-        return self.petitioner.step(tuple(claim.name for claim in held), listed, now)
+        return self.petitioner.step({claim.name: claim.epoch for claim in held}, listed, now)
 
     def _peer_heard(self, peer: str, body: object, now: Now) -> Actions:
         if not self.started:
@@ -487,6 +490,7 @@ class Node:
             return ()
         observation.late = False
         session = observation.session
+        self._learn_lease(observation.lease)
         if session is not None and not session.ended:
             self.context.declared_down.discard(
                 observation.node
@@ -498,6 +502,13 @@ class Node:
         if ordinary and not was_late:
             return ()
         return self._step_named(observation.node, now)
+
+    def _learn_lease(self, lease: Duration) -> None:
+        """Wait as long as the longest lease demands, also for what an earlier run of this node may have promised."""
+        if lease > self.session.longest_lease:
+            self.session.longest_lease = lease
+            earliest = self._started_at + patience(lease)
+            self.context.earliest_claim = max(self.context.earliest_claim, earliest)
 
     def _step_named(self, node: str, now: Now) -> Actions:
         return self._each(lambda group: group.step(now) if node in group.named() else (), now)
@@ -542,7 +553,8 @@ class Node:
         if observation.late or not observation.known:
             return max(poll, now.fast + self._pause())
         expiry = now.fast + max(0, observation.expires_at - now.slow)
-        return max(min(poll, expiry), now.fast + 1)
+        next_look = expiry if observation.reading else min(poll, expiry)  # a read that hangs is not asked again
+        return max(next_look, now.fast + 1)
 
     def _pause(self) -> Duration:
         return max(10_000_000, self.session.parameters.renew // 4)
@@ -560,7 +572,7 @@ class Node:
             return (SwapRegister(SESSIONS + holder.node, known.value, known.expected),)
         self._writes += 1
         me = self.session.parameters.node
-        by = f"{me}.{self.session.incarnation}.end{self._writes}"
+        by = f"{me}.{self.session.incarnation}.end{self._writes}.{now.fast:x}"
         last = observation.session or SessionRecord(
             holder, 0, observation.lease, observation.refresh, "unknown"
         )
@@ -609,11 +621,12 @@ class Node:
         member.router.primary_address = address
         return self._step(group, now) if self.started else ()
 
-    def _tracked(self, name: str, now: Now, *, passed: bool) -> Actions:
+    def _tracked(self, name: str, now: Now, *, passed: bool, value: int | None = None) -> Actions:
         tracker = self.trackers.get(name)
-        if tracker is None or not tracker.result(passed=passed):
+        before = None if tracker is None else tracker.up
+        if tracker is None or not tracker.result(passed=passed, value=value):
             return ()
-        actions: Actions = (Tell(TrackerChanged(name, up=passed)),)
+        actions: Actions = () if tracker.up is before else (Tell(TrackerChanged(name, up=passed)),)
         for group, member in tuple(self._found.values()):
             if any(use.tracker == name for use in member.parameters.uses):
                 actions += member.refresh_priority(name, now.fast)

@@ -56,11 +56,17 @@ class SessionObservation:
         lease = self.session.lease if self.session is not None else self.lease
         return self.since + patience(lease)
 
-    def over(self, incarnation: str) -> bool:
-        """Tell whether that incarnation has ended for certain: it says so, or another one took its place."""
+    def over(self, incarnation: str, seq: int) -> bool:
+        """Tell whether that incarnation has ended for certain: it says so, or another one took its place.
+
+        What was seen last may be older than the incarnation asked about; only a higher ``seq`` than that one is
+        known to have written shows that it is newer.
+        """
         if self.session is None:
             return False
-        return self.session.ended or self.session.holder.incarnation != incarnation
+        if self.session.holder.incarnation == incarnation:
+            return self.session.ended
+        return self.session.seq > seq
 
     def expired(self, slow: Instant) -> bool:
         """Tell whether the wait is over for whatever the register holds, a missing record included."""

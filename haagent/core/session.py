@@ -84,6 +84,8 @@ class Session:
         self.incarnation = parameters.incarnation
         self.generation = 0
         self.seq = 0
+        self.confirmed_seq = 0  # the last one written for certain
+        self.longest_lease = parameters.lease  # of anybody, ever seen: what to assume of a record that is gone
         self.deadline: Instant = 0
         self.confirmed_t0: Instant = 0  # the latest t0 that counted: "valid as of then"
         self.renewed_by = ""
@@ -157,6 +159,12 @@ class Session:
         self.suspended = True
         self.revalidate(now)
 
+    def outgrow(self, seq: int, now: Now) -> None:
+        """Count on from ``seq``, which an earlier run wrote and the register has lost: we must be seen to be newer."""
+        if seq > self.seq:
+            self.seq = seq
+            self.revalidate(now)
+
     def stop(self, now: Now) -> None:
         """End this session as the last thing a clean shutdown does, so that nobody waits for it."""
         self.stopping = True
@@ -228,6 +236,7 @@ class Session:
         if pending is None or record.value != pending.value:
             return ()
         self._pending, self._seen, self._known = None, record, True
+        self.confirmed_seq = pending.record.seq
         self.error = ""
         if pending.record.ended:
             self.closed, self._established = True, False
@@ -317,12 +326,12 @@ class Session:
         record = SessionRecord(
             holder=self.holder,
             seq=self.seq,
-            lease=p.lease,
+            lease=max(p.lease, self.deadline + p.guard - now.fast),  # not less than we still count on, if it was longer
             renew=self._rhythm(),
             host=p.host,
             electors=p.electors,
             ended_by=p.node if self.stopping else None,
-            by=f"{self.incarnation}.{self.seq}",
+            by=f"{self.incarnation}.{self.seq}.{now.fast:x}",  # an incarnation outlives its worker
         )
         self._pending = PendingWrite(record, self._seen, t0=now.fast, retry_at=now.fast)
         self.electors |= frozenset(p.electors)  # it may take effect at once
@@ -350,14 +359,16 @@ class Session:
     def _recognise(self, record: Record | None, now: Now) -> Actions:
         """Decide, from a fresh look at the register, whether this incarnation goes on."""
         session = _parse(record)
+        if session is not None and session.holder.node == self.parameters.node:
+            self.seq = max(self.seq, session.seq)  # it grows over incarnations: others tell old from new by it
         mine = session is not None and not session.ended and session.holder == self.holder
         if mine and session is not None:
             # Ours, but not the write we expected: a resumed run of this incarnation, or a store that lost data.
-            self.seq = max(self.seq, session.seq)
             self.breaks += 1
             self._established = self._established or self.parameters.resumed
             return ()
-        continuing = self.parameters.resumed and not self.generation  # a worker before us may have been established
+        # A resumed run continues what a worker before us had established, so it can lose it, too.
+        continuing = self.parameters.resumed and not self.generation
         if not self._established and not continuing:
             return self._warn_of_twin(session)
         why = "its record is gone" if record is None else "its record was ended or replaced"

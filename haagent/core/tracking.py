@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OWNER = 255
+FAULT_VALUE = -254  # a file's value times its weight that means FAULT, or anything below
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,17 @@ class TrackerParameters:
 
 @dataclass(frozen=True, slots=True)
 class TrackUse:
-    """How one instance uses a tracker. ``weight`` 0: FAULT while down; ``reverse`` swaps up and down."""
+    """How one instance uses a tracker. ``weight`` 0: FAULT while down; ``reverse`` swaps up and down.
+
+    ``scaled``: a track_file. Its value times the weight (``reverse``: minus the weight) is added, and -254 or less is
+    FAULT; with weight 0 any value but 0 is (``reverse``: only 0). One that cannot be read is FAULT, whatever the
+    weight: nobody knows how bad its value would be.
+    """
 
     tracker: str
     weight: int = 0
     reverse: bool = False
+    scaled: bool = False
 
 
 class Tracker:
@@ -37,10 +44,15 @@ class Tracker:
     def __init__(self, parameters: TrackerParameters) -> None:
         self.parameters = parameters
         self.up: bool | None = False if parameters.init_fail else None
+        self.value = 0
         self._streak = 0
 
-    def result(self, *, passed: bool) -> bool:
-        """Count one result; return whether the tracker changed its mind."""
+    def result(self, *, passed: bool, value: int | None = None) -> bool:
+        """Count one result; return whether the tracker changed its mind, or its value."""
+        if value is not None:
+            changed = value != self.value or self.up is not True
+            self.up, self.value, self._streak = True, value, 0
+            return changed
         if self.up is None:
             self.up = passed
             return True
@@ -59,24 +71,41 @@ def effective_priority(base: int, uses: tuple[TrackUse, ...], trackers: dict[str
     """Return the base priority with every weight applied."""
     if base == OWNER:
         return OWNER
-    total = base + sum(contribution(use, trackers[use.tracker].up) for use in uses if use.weight)
+    total = base + sum(adjustment(use, trackers[use.tracker]) for use in uses if use.weight)
     return max(1, min(OWNER - 1, total))
 
 
 def faults(uses: tuple[TrackUse, ...], trackers: dict[str, Tracker]) -> tuple[str, ...]:
-    """Return the unweighted trackers that are down, or that nobody has looked at yet."""
-    return tuple(use.tracker for use in uses if use.weight == 0 and _down(use, trackers[use.tracker].up))
+    """Return the trackers whose state means FAULT: unweighted ones that are down, or that nobody has looked at yet."""
+    return tuple(use.tracker for use in uses if _down(use, trackers[use.tracker]))
 
 
-def _down(use: TrackUse, up: bool | None) -> bool:
-    return up is None or up is use.reverse
+def adjustment(use: TrackUse, tracker: Tracker) -> int:
+    """Return what a tracker adds to the priority now."""
+    if not use.scaled:
+        return contribution(use, tracker.up)
+    return max(2 - OWNER, min(OWNER - 2, _product(use, tracker))) if tracker.up else 0
 
 
 def contribution(use: TrackUse, up: bool | None) -> int:
-    """Return what a tracker's last verdict adds to the priority."""
+    """Return what the last verdict of a tracker that only knows up and down adds to the priority."""
     if up is None:
         return 0  # nothing is added or taken off before the first result
     good = up is not use.reverse
     if use.weight > 0:
         return use.weight if good else 0
     return 0 if good else use.weight
+
+
+def _down(use: TrackUse, tracker: Tracker) -> bool:
+    if not use.scaled:
+        return use.weight == 0 and (tracker.up is None or tracker.up is use.reverse)
+    if not tracker.up:
+        return True
+    if use.weight == 0:
+        return bool(tracker.value) is not use.reverse
+    return _product(use, tracker) <= FAULT_VALUE
+
+
+def _product(use: TrackUse, tracker: Tracker) -> int:
+    return tracker.value * (-use.weight if use.reverse else use.weight)

@@ -105,7 +105,10 @@ class _Refusals:
 
 def arbiter_options(config: ArbiterConfig, node: str, lease: Duration) -> ArbiterOptions:
     """Return what the plugin is given for ``config``, on ``node``, with leases of ``lease``."""
-    return ArbiterOptions(config.endpoints, config.domain, node, to_seconds(lease), dict(config.settings))
+    members = tuple((member.kind, arbiter_options(member, node, lease)) for member in config.members)
+    return ArbiterOptions(
+        config.endpoints, config.domain, node, to_seconds(lease), dict(config.settings), members
+    )
 
 
 class Arbitration:

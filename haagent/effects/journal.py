@@ -185,7 +185,11 @@ class Journal:
                 return logging.WARNING, f"({subject}) {what}", _some(subject=subject, detail=detail)
             case ClaimChanged(claim, what, epoch, detail):
                 level = logging.WARNING if what in BAD_CLAIMS else logging.INFO
-                return level, f"claim {claim} {what}", _some(claim=claim, epoch=epoch, detail=detail)
+                return (
+                    level,
+                    f"claim {claim} {what}" if claim else f"session {what}",
+                    _some(claim=claim, epoch=epoch, detail=detail),
+                )
             case SessionChanged(what, detail):
                 level = logging.INFO if what in GOOD_SESSIONS else logging.WARNING
                 return level, f"session {what}", _some(detail=detail)
@@ -233,3 +237,8 @@ class _RateLimit:
 
     def _forget(self, now: int) -> None:
         self._seen = {kind: seen for kind, seen in self._seen.items() if now - seen[0] < REPEAT_AFTER}
+
+
+def moment_now() -> str:
+    """Return the wall-clock time in UTC: for people to find their way by, never for a decision."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

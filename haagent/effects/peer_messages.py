@@ -134,8 +134,9 @@ def _fields(envelope: Envelope) -> dict[str, object]:
     if envelope.echo is not None:
         fields["echo"] = [envelope.echo.number, envelope.echo.sent, envelope.echo.held]
     match envelope.body:
-        case PromiseRequest(holder, number, claims, lease):
-            fields["ask"] = {**_holder_fields(holder, number), "claims": claims, "lease": lease}
+        case PromiseRequest(holder, number, claims, lease, epochs):
+            asked = {"claims": claims, "lease": lease, "epochs": epochs}
+            fields["ask"] = {**_holder_fields(holder, number), **asked}
         case PromiseReply(holder, number, refusal):
             fields["answer"] = {**_holder_fields(holder, number), "refusal": refusal}
         case None:
@@ -169,16 +170,20 @@ def _echo(value: object) -> Echo:
 
 def _body(fields: Mapping[str, object]) -> Body:
     if "ask" in fields:
-        ask = _mapping(fields["ask"])
-        claims = ask["claims"]
-        if not isinstance(claims, list) or len(claims) > _MOST_CLAIMS:
-            raise Malformed("claims")
-        names = tuple(_text(name) for name in claims)
-        return PromiseRequest(_holder(ask), _count(ask["number"]), names, _count(ask["lease"], LONGEST_LEASE))
+        return _request(_mapping(fields["ask"]))
     if "answer" in fields:
         answer = _mapping(fields["answer"])
         return PromiseReply(_holder(answer), _count(answer["number"]), _text(answer["refusal"]))
     return None
+
+
+def _request(ask: Mapping[str, object]) -> PromiseRequest:
+    claims = tuple(_text(name) for name in _list(ask["claims"]))
+    epochs = tuple(_count(epoch) for epoch in _list(ask["epochs"]))
+    if len(epochs) not in (0, len(claims)):
+        raise Malformed("an epoch for each claim, or none")
+    lease = _count(ask["lease"], LONGEST_LEASE)
+    return PromiseRequest(_holder(ask), _count(ask["number"]), claims, lease, epochs)
 
 
 def _holder(fields: Mapping[str, object]) -> Holder:
@@ -188,6 +193,12 @@ def _holder(fields: Mapping[str, object]) -> Holder:
 def _mapping(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise Malformed("an object was expected")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list) or len(value) > _MOST_CLAIMS:
+        raise Malformed("a list was expected")
     return value
 
 

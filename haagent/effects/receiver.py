@@ -50,6 +50,7 @@ class Receiver:
         self._known_limit = 64
         self._throttle = Throttle(_TELL_EVERY)
         self.counters: Counter[str] = Counter()
+        self.fates: Counter[tuple[str, str]] = Counter()  # by instance: accepted, priority-zero, discards by reason
         self.unknown_vrids: Counter[tuple[int, int]] = Counter()
         loop.add_reader(self._socket, self._drain_ipv4 if family == 4 else self._drain_ipv6)
 
@@ -90,7 +91,8 @@ class Receiver:
             self._by_interface.setdefault(here, target)
 
     def _drain_ipv4(self) -> None:
-        known, counters, deliver, receive = self._known, self.counters, self._deliver, self._socket.recvmsg
+        known, deliver, receive = self._known, self._deliver, self._socket.recvmsg
+        counters, fates = self.counters, self.fates
         for _ in range(_BATCH):
             try:
                 data, ancillary, _flags, _address = receive(_DATA, _ANCILLARY)
@@ -102,6 +104,7 @@ class Receiver:
             event = known.get(key)
             if event is not None:
                 counters["accepted"] += 1
+                fates[event.instance, "accepted"] += 1
                 deliver(event)
                 continue
             split = split_ipv4(data)
@@ -111,7 +114,8 @@ class Receiver:
             self._first_seen(key, split, _interface(ancillary))
 
     def _drain_ipv6(self) -> None:
-        known, counters, deliver, receive = self._known, self.counters, self._deliver, self._socket.recvmsg
+        known, deliver, receive = self._known, self._deliver, self._socket.recvmsg
+        counters, fates = self.counters, self.fates
         for _ in range(_BATCH):
             try:
                 data, ancillary, _flags, address = receive(_DATA, _ANCILLARY)
@@ -122,6 +126,7 @@ class Receiver:
             event = known.get(key)
             if event is not None:
                 counters["accepted"] += 1
+                fates[event.instance, "accepted"] += 1
                 deliver(event)
                 continue
             source = IPv6Address(address[0].partition("%")[0])
@@ -162,14 +167,19 @@ class Receiver:
         event = AdvertisementReceived(instance, source, packet.priority, packet.interval, packet.addresses)
         if len(self._known) >= self._known_limit:
             self._known.clear()  # spoofed variety costs parsing again, not memory
-        self._known[key] = event
+        if event.priority:
+            self._known[key] = event
+        else:
+            self.fates[instance, "priority-zero"] += 1  # rare, and counted: never among those known
         self.counters["accepted"] += 1
+        self.fates[instance, "accepted"] += 1
         for remark in packet.remarks:
             self.counters[f"remark-{remark}"] += 1
         self._deliver(event)
 
     def _discard(self, instance: str, source: IPAddress, reason: Discard) -> None:
         self.counters[reason] += 1
+        self.fates[instance, reason.value] += 1
         if self._throttle.admit((instance, source, reason), self._loop.time()):
             self._deliver(PacketDiscarded(instance, str(source), reason.value))
 

@@ -37,6 +37,7 @@ class Sender:
         self._endpoints: dict[str, Endpoint] = {}
         self._datagrams: dict[tuple[str, int], tuple[_Datagram, ...]] = {}
         self.counters: Counter[str] = Counter()
+        self.fates: Counter[tuple[str, str]] = Counter()  # by instance: sent, sent-zero
 
     def speak_for(self, endpoints: Iterable[Endpoint]) -> None:
         """Send for exactly these endpoints from now on. Raises EffectError if a socket is refused."""
@@ -66,6 +67,7 @@ class Sender:
                     (datagram.payload,), datagram.ancillary, datagram.flags, datagram.address
                 )
                 self.counters["sent"] += 1
+                self.fates[instance, "sent" if priority else "sent-zero"] += 1
             except OSError as error:
                 refusal = refusal or self._refused(instance, datagram, error)
         return refusal

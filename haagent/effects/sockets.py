@@ -88,6 +88,14 @@ class VrrpSockets:
         return total
 
     @property
+    def fates(self) -> Counter[tuple[str, str]]:
+        """Packets by instance and fate: ``accepted`` (of these ``priority-zero``), discards, ``sent``, ``sent-zero``."""
+        total: Counter[tuple[str, str]] = Counter(self._sender.fates)
+        for receiver in self._receivers.values():
+            total.update(receiver.fates)
+        return total
+
+    @property
     def unknown_vrids(self) -> Counter[tuple[int, int]]:
         """Packets by (interface index, VRID) that no instance is configured for; at most 1024 keys a family."""
         total: Counter[tuple[int, int]] = Counter()

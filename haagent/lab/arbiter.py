@@ -45,9 +45,7 @@ class EtcdArbiter:
 
     def restart(self) -> None:
         """Start what ``kill`` ended, on its old data."""
-        for member in self.cluster.members:
-            if member.process is None:
-                self.cluster.restart(member)
+        self.cluster.revive()
 
     def stop(self) -> None:
         """End all members and remove their data."""

@@ -205,6 +205,13 @@ class EtcdCluster:
         self._spawn(member)
         self.wait_until_healthy((member,))
 
+    def revive(self) -> None:
+        """Start every member that was killed on its data, all at once: none answers without a majority."""
+        for member in self.members:
+            if member.process is None:
+                self._spawn(member)
+        self.wait_until_healthy()
+
     def freeze(self, member: EtcdMember) -> None:
         """SIGSTOP one member: its connections stay open and silent."""
         self._signal(member, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Real etcd clusters, one per kind for the whole run; skipped with a reason where etcd is not installed."""
+"""Real etcd clusters and ZooKeeper ensembles, one per kind for the whole run; skipped with a reason where not installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from haagent.lab.servers import EtcdCluster, EtcdOptions, ServerError, Site, make_certificates, require_etcd
+from haagent.lab.zookeeper import ZooKeeperEnsemble, ZooKeeperOptions, require_zookeeper
 
 pytest.register_assert_rewrite("haagent.testing.contract")
 
@@ -50,3 +51,33 @@ def etcd_secure(etcd_directory: Path) -> Iterator[EtcdCluster]:
     options = EtcdOptions(certificates=certificates, user="ha", password="a:b-c", **QUICK)
     with EtcdCluster(etcd_directory / "secure", options=options) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def zookeeper_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        require_zookeeper()
+    except ServerError as error:
+        pytest.skip(str(error))
+    return tmp_path_factory.mktemp("zookeeper")
+
+
+@pytest.fixture(scope="session")
+def zookeeper_single(zookeeper_directory: Path) -> Iterator[ZooKeeperEnsemble]:
+    with ZooKeeperEnsemble(zookeeper_directory / "single") as ensemble:
+        yield ensemble
+
+
+@pytest.fixture(scope="session")
+def zookeeper_trio(zookeeper_directory: Path) -> Iterator[ZooKeeperEnsemble]:
+    with ZooKeeperEnsemble(zookeeper_directory / "trio", [Site()] * 3) as ensemble:
+        yield ensemble
+
+
+@pytest.fixture(scope="session")
+def zookeeper_secure(zookeeper_directory: Path) -> Iterator[ZooKeeperEnsemble]:
+    """One server that wants a client certificate."""
+    certificates = make_certificates(zookeeper_directory / "certificates", ["127.0.0.1"])
+    options = ZooKeeperOptions(certificates=certificates)
+    with ZooKeeperEnsemble(zookeeper_directory / "secure", options=options) as ensemble:
+        yield ensemble

@@ -30,7 +30,7 @@ from haagent.lab.verdict import dual_ownership
 T = TypeVar("T")
 PREFIX = "hat"
 ADVERT = 100 * MILLISECOND
-LEASE = 500 * MILLISECOND
+LEASE = SECOND  # the shortest there is by default
 ROUND = 5 * MILLISECOND
 SPEC = ClusterSpec(advert=ADVERT, vip6=None)
 PACE = Pace(round=ROUND, udp=3600 * SECOND, http=3600 * SECOND)  # the kernel's own answers are enough here
@@ -124,13 +124,17 @@ class Lab:
 
     # -- daemons
 
-    def agent(self, name: str, configuration: str = "", addition: str = "", *options: str, **env: str) -> Agent:
+    def agent(
+        self, name: str, configuration: str = "", addition: str = "", *options: str, **env: str
+    ) -> Agent:
         """Configure and start haagent on a node; the default is SPEC with the lab's etcd, if it has one."""
         node = self.topology.node(name)
         if not addition:
             addition = "arbiter none\n" if self.etcd is None else arbiter_block(self.etcd.endpoints)
         directory = self.topology.workdir / f"{name}-{len(list(self.topology.workdir.iterdir()))}"
-        agent = Agent(node, directory, configuration or keepalived_conf(SPEC, name), addition, *options, **env)
+        agent = Agent(
+            node, directory, configuration or keepalived_conf(SPEC, name), addition, *options, **env
+        )
         return self._start(name, agent)
 
     def keepalived(self, name: str, configuration: str) -> Keepalived:
@@ -226,6 +230,7 @@ def agents(pair: Lab) -> tuple[Agent, Agent]:
 
 def remains(node: Node) -> list[str]:
     """Return what haagent could have left on a node: addresses, programs, tables, sockets, processes."""
+
     def there(*argv: str) -> str:
         return run("ip", "netns", "exec", node.namespace, *argv)
 
@@ -239,7 +244,9 @@ def remains(node: Node) -> list[str]:
     )  # fmt: skip
     left += looked.stdout.splitlines()
     left += [line for line in there("ss", "-Hnaxw").splitlines() if re.search(r":112\b|haagent", line)]
-    left += [f"process {pid}" for pid in there("ip", "netns", "pids", node.namespace).split() if _is_agent(pid)]
+    left += [
+        f"process {pid}" for pid in there("ip", "netns", "pids", node.namespace).split() if _is_agent(pid)
+    ]
     return left
 
 

@@ -27,7 +27,9 @@ def test_a_master_cut_from_the_arbiter_is_silent_in_time_and_replaced(pair: Lab,
     try:
         taken = pair.wait_owner("node2")
         last = max(pair.answers("node1", before), default=before)
-        print(f"MASTER cut from the arbiter: silent after {ms(last - before)}, replaced after {ms(taken - before)}")
+        print(
+            f"MASTER cut from the arbiter: silent after {ms(last - before)}, replaced after {ms(taken - before)}"
+        )
         assert last - before < LEASE
         eventually(lambda: node1.instance()["state"] == "BACKUP")
         assert not pair.has_address("node1")
@@ -107,7 +109,7 @@ def lease_of(pair: Lab, node: str) -> str:
 
 def test_revoking_the_masters_lease_evicts_it(pair: Lab):
     assert pair.etcd is not None
-    node1, node2 = agents(pair)
+    node1, _node2 = agents(pair)
     epoch, before = node1.instance()["epoch"], time.monotonic_ns()
     lost = log_of(node1, "session lost")
     pair.etcd.cluster.etcdctl("lease", "revoke", lease_of(pair, "node1"))

@@ -131,7 +131,9 @@ def test_a_changed_script_takes_over_without_a_flap(single: Lab):
 
 def scripted(command: str) -> str:
     block = f'vrrp_script chk {{\n    script "{command}"\n    interval 1\n    weight -20\n}}\n'
-    return block + PLAIN.replace("    interface lan\n", "    interface lan\n    track_script {\n        chk\n    }\n")
+    return block + PLAIN.replace(
+        "    interface lan\n", "    interface lan\n    track_script {\n        chk\n    }\n"
+    )
 
 
 def test_a_broken_file_changes_nothing_and_is_named(single: Lab):

@@ -119,7 +119,9 @@ class Checks:
             raise Broken("released too early", f"{host.name} releases {claim} with its gate open")
         for instance, of in self.world.claim_of.items():
             if of == claim and host.kernel.has(instance, host.boot()):
-                raise Broken("released too early", f"{host.name} releases {claim} with addresses of {instance}")
+                raise Broken(
+                    "released too early", f"{host.name} releases {claim} with addresses of {instance}"
+                )
 
     def address_lent(self, host: Host, instance: str) -> None:
         """An address gets a longer life only while its claim is held, or was a moment ago."""
@@ -200,7 +202,9 @@ class Checks:
         assert host.node is not None
         mine = host.node.groups[claim].priority()
         if self.world.plan.cluster.preempt and mine < best:
-            raise Broken("convergence", f"{host.name} ({mine}) is MASTER of {claim}, a better node has {best}")
+            raise Broken(
+                "convergence", f"{host.name} ({mine}) is MASTER of {claim}, a better node has {best}"
+            )
 
     def _describe(self, claim: str) -> str:
         parts = []
@@ -211,7 +215,9 @@ class Checks:
             group = host.node.groups.get(claim)
             if group is not None:
                 faults = ",".join(group.faults())
-                parts.append(f"{host.name}: {group.members[0].state} {group.claim.standing(host.now())} {faults}")
+                parts.append(
+                    f"{host.name}: {group.members[0].state} {group.claim.standing(host.now())} {faults}"
+                )
         return f"({'; '.join(parts)})"
 
     def stable(self, before: dict[str, str]) -> None:

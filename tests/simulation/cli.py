@@ -19,9 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     profiles = JUDGED if options.profile == "all" else (options.profile,)
     if options.replay is not None:
         return _replay(options, profiles[0])
-    cases = [
-        (profiles[number % len(profiles)], options.first + number) for number in range(options.seeds)
-    ]
+    cases = [(profiles[number % len(profiles)], options.first + number) for number in range(options.seeds)]
     return _run(cases, options.jobs, most=options.failures)
 
 
@@ -34,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--failures", type=int, default=5, help="stop after so many")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print its trace")
     parser.add_argument("--keep", help="with --replay: only the faults of these numbers, as in 0,3,4")
-    parser.add_argument("--shrink", action="store_true", help="with --replay: look for the fewest faults first")
+    parser.add_argument(
+        "--shrink", action="store_true", help="with --replay: look for the fewest faults first"
+    )
     parser.add_argument("--last", type=float, default=3.0, help="seconds of the trace to print; 0: all of it")
     return parser
 
@@ -53,7 +53,9 @@ def _run(cases: list[Case], jobs: int, most: int) -> int:
             break
     took = time.monotonic() - begun
     speed = simulated / SECOND / max(took, 1e-9)
-    print(f"{clean} seeds clean, {failed} failed; {simulated / SECOND:.0f} simulated seconds in {took:.1f} s ({speed:.0f}/s)")
+    print(
+        f"{clean} seeds clean, {failed} failed; {simulated / SECOND:.0f} simulated seconds in {took:.1f} s ({speed:.0f}/s)"
+    )
     return 1 if failed else 0
 
 

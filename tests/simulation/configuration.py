@@ -62,7 +62,8 @@ class HostConfig:
 
 def host_config(cluster: Cluster, index: int) -> HostConfig:
     claims = tuple(
-        ClaimConfig(claim.name, claim.members, claim.priorities[index], claim.sync) for claim in cluster.claims
+        ClaimConfig(claim.name, claim.members, claim.priorities[index], claim.sync)
+        for claim in cluster.claims
     )
     return HostConfig(
         name=NODES[index],

@@ -53,6 +53,8 @@ class Troublemaker:
         world.remark("everything heals")
         if self._killed is not None:
             return  # the one that was killed stays so
+        for host in world.hosts:
+            host.fuse = None
         for ticket in sorted(self._undo):
             self._end(ticket)
         quiet = world.plan.cluster
@@ -61,7 +63,6 @@ class Troublemaker:
         store = quiet.store
         world.arbiter.manner = type(store)(store.least, store.most)
         for host in world.hosts:
-            host.fuse = None
             if host.node is None:
                 host.start(resumed=False)
 
@@ -182,6 +183,35 @@ class Troublemaker:
                 way[host.name] -= 1
 
         return mend
+
+    def _isolate(self, host: Host, fault: Fault) -> Undo:
+        """A host loses the arbiter and is not heard by the others, but the peers' channel works."""
+        arbiter, mute = self._cut_arbiter(host, fault), self._mute(host, fault)
+
+        def mend() -> None:
+            arbiter()
+            mute()
+
+        return mend
+
+    def _deafen(self, host: Host, _fault: Fault) -> Undo:
+        """A host's requests arrive, the answers do not."""
+        way = self.world.arbiter.cut_down
+        way[host.name] = way.get(host.name, 0) + 1
+
+        def mend() -> None:
+            way[host.name] -= 1
+
+        return mend
+
+    def _lagging(self, host: Host, _fault: Fault) -> Undo:
+        lagging = self.world.arbiter.lagging
+        lagging[host.name] = lagging.get(host.name, 0) + 1
+
+        def hurry() -> None:
+            lagging[host.name] -= 1
+
+        return hurry
 
     # -- the arbiter
 
@@ -311,10 +341,6 @@ class Troublemaker:
     def _kill_holder(self, host: Host, _fault: Fault) -> None:
         self._killed = (self.world.now, host.name)
         host.die()
-        for claim in self.world.plan.cluster.claims[1:]:
-            for other in self.world.checks.passing(claim.name):
-                if other is not host and other.node is not None:
-                    continue
 
     def judge(self) -> None:
         """After a plain crash of the holder: the takeover came within the plan."""
@@ -328,6 +354,10 @@ class Troublemaker:
             raise Broken("takeover", f"nobody has taken {first} from {name}")
         self.takeover = after[0] - at
         skew = SECOND if cluster.version == 2 else cluster.advert
-        planned = cluster.lease * 11 // 10 + 2 * cluster.renew + cluster.advert + skew // 4 + 8 * cluster.store.most
+        waiting = max(cluster.lease * 11 // 10 + 2 * cluster.renew, cluster.advert)
+        planned = waiting + cluster.advert + skew // 2 + 10 * cluster.store.most
         if self.takeover > planned + 50 * MILLISECOND:
-            raise Broken("takeover", f"{first} was taken after {self.takeover / SECOND:.3f} s, planned {planned / SECOND:.3f}")
+            raise Broken(
+                "takeover",
+                f"{first} was taken after {self.takeover / SECOND:.3f} s, planned {planned / SECOND:.3f}",
+            )

@@ -59,7 +59,13 @@ class Host:
     """A host of the cluster; see the module."""
 
     def __init__(self, world: World, index: int, config: HostConfig, clocks: HostClocks) -> None:
-        self.world, self.index, self.name, self.config, self.clocks = world, index, config.name, config, clocks
+        self.world, self.index, self.name, self.config, self.clocks = (
+            world,
+            index,
+            config.name,
+            config,
+            clocks,
+        )
         self.kernel = Kernel()
         self.node: Node | None = None
         self.run = 0  # grows with every worker: answers to a dead one are nobody's
@@ -70,6 +76,7 @@ class Host:
         self.link, self.passes_tracker = True, True
         self.refuses_addresses = 0
         self.stopped = False
+        self._reload = False
         self.fuse: int | None = None
         self.fuse_stalls: int | None = None  # a stall's duration; None: the fuse kills
         self._random: Random = world.random(f"host {index}")
@@ -111,6 +118,11 @@ class Host:
         self._keep_house(run)
 
     def _sweep(self, resume: dict[str, int]) -> None:
+        configured = {claim.name for claim in self.config.claims}
+        for name in [name for name in self.kernel.open if name not in configured]:
+            del self.kernel.open[
+                name
+            ]  # taken to be the gate's own business: it knows what it no longer guards
         if not resume:
             self.kernel.addresses.clear()
             return
@@ -155,6 +167,8 @@ class Host:
             self._one(action, reading)
         while self._mailbox and self.node is not None and not self.held_up:
             self._feed(self._mailbox.popleft())
+        if self._reload:
+            self.reconfigure(self.config)
         if self.node is not None and not self.held_up:
             self._wake(self._timer)
 
@@ -221,8 +235,12 @@ class Host:
     def reconfigure(self, config: HostConfig) -> None:
         """Reload."""
         self.config = config
-        if self.node is None or self.held_up:
-            return  # a stopped agent reads it at its next start
+        if self.node is None:
+            return  # read at the next start
+        if self.held_up:
+            self._reload = True
+            return
+        self._reload = False
         reading = self._read()
         resumed = self.node.session.parameters.resumed
         parameters = node_parameters(config, f"r{self.incarnation}", resumed=resumed, resume={})

@@ -57,7 +57,9 @@ class Lan(_Wire):
         if not sender.link or not sender.kernel.passes(claim, sender.boot()):
             return
         self.world.checks.spoke(sender, claim, 1)
-        self.broadcast(sender, ForeignAnnouncement(instance, "192.0.2.1", f"02:00:00:00:00:{sender.index:02x}"))
+        self.broadcast(
+            sender, ForeignAnnouncement(instance, "192.0.2.1", f"02:00:00:00:00:{sender.index:02x}")
+        )
 
     def broadcast(self, sender: Host, event: Event) -> None:
         for receiver in self.world.hosts:

@@ -33,7 +33,9 @@ class Fault:
             if (value := getattr(self, name)) not in (0, "")
         )
         node = "holder" if self.node == HOLDER else NODES[self.node]
-        return f"{self.at / SECOND:9.4f} s {self.kind} {node} for {self.lasts / SECOND:.4f} s {extra}".rstrip()
+        return (
+            f"{self.at / SECOND:9.4f} s {self.kind} {node} for {self.lasts / SECOND:.4f} s {extra}".rstrip()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Profile:
     nodes: tuple[int, int] = (2, 5)
     leases: tuple[int, ...] = (200, 300, 500, 1000, 1000, 2000, 3000)
     calm: bool = False  # one crash and nothing else
+    sharp: bool = (
+        False  # quick advertisements and mostly the holder hit: everything happens close to a deadline
+    )
 
 
 NODE = {"crash": 8, "shutdown": 2, "freeze": 5, "stall": 4, "suspend": 2, "slew": 3, "effects": 1}
@@ -65,7 +70,16 @@ PROFILES = {
         Profile("storm", NODE | NETWORK | ARBITER | HOST | OPERATOR, rate=2.0, noise=0.8),
         Profile(
             "restarts",
-            {"crash": 10, "stall": 2, "cut_arbiter": 2, "bad_arbiter": 3, "mute": 3, "link": 2, "tracker": 2, "wipe": 1},
+            {
+                "crash": 10,
+                "stall": 2,
+                "cut_arbiter": 2,
+                "bad_arbiter": 3,
+                "mute": 3,
+                "link": 2,
+                "tracker": 2,
+                "wipe": 1,
+            },
             rate=1.2,
         ),
         Profile(
@@ -75,12 +89,38 @@ PROFILES = {
             rate=0.9,
             electors=1.0,
         ),
-        Profile("data loss", {"wipe": 4, "vanish": 4, "restore": 3, "crash": 3, "cut_arbiter": 3, "mute": 4}, rate=0.8),
+        Profile(
+            "data loss",
+            {"wipe": 4, "vanish": 4, "restore": 3, "crash": 3, "cut_arbiter": 3, "mute": 4},
+            rate=0.8,
+        ),
         Profile("operators", OPERATOR | {"crash": 3, "tracker": 3, "freeze": 2, "bad_arbiter": 2}, rate=1.0),
+        Profile(
+            "edges",
+            {"lagging": 8, "freeze": 6, "deafen": 6, "crash": 3, "slew": 1},
+            rate=0.8,
+            electors=0.0,
+            noise=0.0,
+            leases=(1000, 2000),
+            sharp=True,
+        ),
+        Profile(
+            "promises",
+            {"isolate": 8, "wipe": 8, "mute": 6, "crash": 6, "cut_peer": 2, "stall": 2},
+            rate=1.2,
+            electors=1.0,
+            noise=0.0,
+            leases=(500, 1000),
+            sharp=True,
+        ),
         Profile("crash", {}, calm=True, noise=0.0),
         Profile("pauses", {"vm_pause": 6, "crash": 2, "cut_arbiter": 2, "cut_lan": 2}, pause_allowed=True),
-        Profile("instant restore", {"instant_restore": 4, "crash": 3, "cut_arbiter": 2, "mute": 3}, judged=False),
-        Profile("mixed leases", {"lease_one": 4, "wipe": 3, "crash": 3, "freeze": 3, "mute": 3}, judged=False),
+        Profile(
+            "instant restore", {"instant_restore": 4, "crash": 3, "cut_arbiter": 2, "mute": 3}, judged=False
+        ),
+        Profile(
+            "mixed leases", {"lease_one": 4, "wipe": 3, "crash": 3, "freeze": 3, "mute": 3}, judged=False
+        ),
         Profile("slew of 10 %", {"slew10": 5, "freeze": 5, "stall": 3, "crash": 1}, judged=False),
     )
 }
@@ -165,7 +205,7 @@ def make_plan(seed: int, profile: Profile) -> Plan:
     cluster = _cluster(random, profile)
     heal = (15 if profile.calm else random.choice((10, 15, 25))) * SECOND
     faults = _calm_faults(random) if profile.calm else _faults(random, profile, cluster, heal)
-    patience = 12 * SECOND + 12 * cluster.lease + cluster.preempt_delay + 20 * cluster.advert
+    patience = 22 * SECOND + 12 * cluster.lease + cluster.preempt_delay + 20 * cluster.advert
     return Plan(seed, profile, cluster, faults, heal, heal + patience, heal + patience + 4 * SECOND)
 
 
@@ -175,7 +215,8 @@ def _cluster(random: Random, profile: Profile) -> Cluster:
     lease = random.choice(profile.leases) * MILLISECOND
     renew = lease // random.choice((4, 4, 4, 5, 3))
     guard = random.choice((min(20 * MILLISECOND, lease // 10), lease // 10, lease // 20))
-    advert = random.choice((100, 200, 500, 1000, 1000, 2000)) * MILLISECOND
+    adverts = (100, 200) if profile.sharp else (100, 200, 500, 1000, 1000, 2000)
+    advert = random.choice(adverts) * MILLISECOND
     noisy = random.random() < profile.noise
     quick = min(renew // 4, 20 * MILLISECOND)
     return Cluster(
@@ -238,19 +279,27 @@ def _faults(random: Random, profile: Profile, cluster: Cluster, heal: Instant) -
     begin = random.choice((0, 3 * SECOND, 6 * SECOND))
     times = sorted(random.randrange(begin, heal - SECOND) for _ in range(count))
     if random.random() < 0.4:  # troubles seldom come alone
-        times = sorted(time if random.random() < 0.5 else random.choice(times) + random.randrange(cluster.lease) for time in times)
-    return tuple(_fault(random, at, random.choices(kinds, weights)[0], cluster, heal) for at in times)
+        times = sorted(
+            time if random.random() < 0.5 else random.choice(times) + random.randrange(cluster.lease)
+            for time in times
+        )
+    aim = 0.8 if profile.sharp else 0.4
+    return tuple(_fault(random, at, random.choices(kinds, weights)[0], cluster, heal, aim) for at in times)
 
 
-def _fault(random: Random, at: Instant, kind: str, cluster: Cluster, heal: Instant) -> Fault:
+def _fault(random: Random, at: Instant, kind: str, cluster: Cluster, heal: Instant, aim: float) -> Fault:
     lease = cluster.lease
     lasts = round(lease * random.choice((0.1, 0.3, 0.7, 0.95, 1.05, 1.2, 2, 4)) * random.uniform(0.8, 1.2))
     if kind == "restore":
         lasts = lease * 13 // 10 + random.randrange(lease)
+    elif kind == "deafen":
+        lasts = round(lease * random.uniform(0.9, 1.15))
+    elif kind in ("lagging", "isolate"):
+        lasts = lease * random.randint(2, 6)
     elif kind == "crash":
         lasts = random.choice((MILLISECOND, 20 * MILLISECOND, lease // 2, lasts))
     lasts = min(lasts, max(heal - at - MILLISECOND, 0))
-    node = HOLDER if random.random() < 0.4 else random.randrange(cluster.nodes)
+    node = HOLDER if random.random() < aim else random.randrange(cluster.nodes)
     other = (node + random.randrange(1, cluster.nodes)) % cluster.nodes
     amount, word = 0, ""
     if kind in ("crash", "stall"):
@@ -259,10 +308,16 @@ def _fault(random: Random, at: Instant, kind: str, cluster: Cluster, heal: Insta
     elif kind in ("split_lan", "split_peer"):
         amount = random.randrange(1, 1 << cluster.nodes)
     elif kind in ("slew", "slew10"):
-        amount = random.choice((-83_000, 83_000, 0, random.randint(-500, 500), random.randint(-83_000, 83_000)))
+        amount = random.choice(
+            (-83_000, 83_000, 0, random.randint(-500, 500), random.randint(-83_000, 83_000))
+        )
         amount = random.choice((-100_000, 100_000)) if kind == "slew10" else amount
     elif kind in ("cut_arbiter", "outage"):
-        word = random.choice(("both", "up", "down")) if kind == "cut_arbiter" else random.choice(("drop", "refuse"))
+        word = (
+            random.choice(("both", "up", "down"))
+            if kind == "cut_arbiter"
+            else random.choice(("drop", "refuse"))
+        )
     elif kind in ("priority", "foreign"):
         amount = random.randint(1, 254)
     elif kind in ("lease", "lease_one"):

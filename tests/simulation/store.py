@@ -99,6 +99,7 @@ class Arbiter:
         self.refuses = False
         self.electing_until: Instant = 0
         self.bad = 0
+        self.lagging: dict[str, int] = {}  # hosts whose answers, and only those, take up to R
         self.cut_up: dict[str, int] = {}
         self.cut_down: dict[str, int] = {}
 
@@ -138,6 +139,8 @@ class Arbiter:
         if self.cut_down.get(request.host.name) or self._random.random() < self._manner().unanswered:
             return
         delay = self._random.randint(self.manner.least, self.manner.most)
+        if self.lagging.get(request.host.name):
+            delay += self._random.randrange(request.host.config.renew)
         self.world.after(delay, self._answer, (request, answer))
 
     def _apply(self, request: Request, now: Instant) -> Answer:

@@ -80,7 +80,7 @@ class World:
     def at(self, when: Instant, do: Callable[[Any], None], what: Any) -> None:
         """Call ``do(what)`` at a true time."""
         self._ticket += 1
-        heapq.heappush(self._queue, (when, self._ticket, do, what))
+        heapq.heappush(self._queue, (max(when, self.now), self._ticket, do, what))
 
     def after(self, delay: Duration, do: Callable[[Any], None], what: Any) -> None:
         self._ticket += 1

@@ -28,14 +28,9 @@ REASONS = (
     ),
     (r"unicast_peer is empty", "an empty list of peers would fall back to multicast: two masters"),
     (
-        r"^track_(process|file) is not supported",
-        "tracks a process or a file, not implemented yet; without it the wrong node could be master",
-    ),
-    (
         r"^track_bfd is not supported",
         "tracks BFD, not implemented; without it the wrong node could be master",
     ),
-    (r"^net_namespace is not supported", "net_namespace: haagent is started inside its namespace instead"),
     (r"^auth_type AH", "auth_type AH is not implemented; peers would not accept each other"),
     (r"^auth_hmac", "auth_hmac is not implemented; peers would not accept each other"),
     (r"owner_ignore_adverts", "owner_ignore_adverts is not implemented; it decides who is master"),
@@ -48,8 +43,8 @@ REASONS = (
     ),
     (r"is not IPv[46] like the virtual addresses", "source or peers of another family than the addresses"),
     (
-        r"no vrrp_script defines it|has no script",
-        "tracks a script that does not exist; keepalived goes on without it",
+        r"^track_\w+ names .* defines it|has no (script|file|process)",
+        "tracks something that is not defined, or is defined without its one necessary line; keepalived goes on without it",
     ),
     (r"defined again", "two blocks of one name; keepalived ignores the second"),
     (r"is used by .* already", "one VRID twice on one interface"),

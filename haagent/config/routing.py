@@ -1,0 +1,293 @@
+"""virtual_routes, virtual_rules and their static siblings, in the words of ``ip route add`` and ``ip rule add``.
+
+Promise: a word that is not understood is an error, for half a route may lead somewhere else; keepalived drops such a
+line and goes on. Names of tables and scopes are read from the host's iproute2 files, as ip(8) reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TypeVar
+
+from haagent.config.lexer import Token
+from haagent.config.messages import Messages
+from haagent.config.model import IPNetwork, Route, Rule
+from haagent.config.tree import Statement
+from haagent.config.values import address, integer, interface
+from haagent.errors import ConfigError
+
+TYPES = {
+    "unicast": 1, "local": 2, "broadcast": 3, "anycast": 4, "multicast": 5,
+    "blackhole": 6, "unreachable": 7, "prohibit": 8, "throw": 9, "nat": 10,
+}  # fmt: skip
+WITHOUT_DEVICE = frozenset({"blackhole", "unreachable", "prohibit", "throw"})
+SCOPES = {"global": 0, "universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
+TABLES = {"unspec": 0, "default": 253, "main": 254, "local": 255}
+RULE_PRIORITY = 16384
+_TABLE_FILES = ("/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables", "/usr/lib/iproute2/rt_tables")
+_IGNORED_ROUTE = frozenset({"add", "prepend", "append", "proto", "protocol", "no_track"})
+_LARGEST = 2**32 - 1
+T = TypeVar("T")
+
+
+class _Words:
+    """The words of one line, taken one by one."""
+
+    def __init__(self, line: Statement) -> None:
+        self._words = list(line.words)
+        self.place = line.place
+
+    def __bool__(self) -> bool:
+        return bool(self._words)
+
+    def next(self, after: str = "") -> Token:
+        """Return the next word. Raises ConfigError if there is none."""
+        if not self._words:
+            raise ConfigError(f"{after} is missing its value", self.place)
+        return self._words.pop(0)
+
+    def peek(self) -> str:
+        """Return the text of the next word, "" at the end."""
+        return self._words[0].text if self._words else ""
+
+
+def read_routes(lines: Iterable[Statement], messages: Messages) -> tuple[Route, ...]:
+    """Return the routes of one block."""
+    return tuple(_readable(lines, _read_route, messages))
+
+
+def read_rules(lines: Iterable[Statement], messages: Messages) -> tuple[Rule, ...]:
+    """Return the rules of one block; one without a priority gets 16384, as in keepalived, and a warning."""
+    rules = tuple(_readable(lines, _read_rule, messages))
+    for rule in rules:
+        if rule.priority is None:
+            messages.warning(f"rule {rule.text!r} has no priority; it is {RULE_PRIORITY}", rule.place)
+    return rules
+
+
+def _readable(
+    lines: Iterable[Statement], read: Callable[[Statement, Messages], T], messages: Messages
+) -> Iterator[T]:
+    for line in lines:
+        try:
+            if line.block is not None:
+                raise ConfigError(f"unexpected block after {line.keyword!r}", line.place, "one entry a line")
+            yield read(line, messages)
+        except ConfigError as error:
+            messages.add(error)
+
+
+def _text(line: Statement) -> str:
+    return " ".join(word.text for word in line.words)
+
+
+def _read_route(line: Statement, messages: Messages) -> Route:
+    words = _Words(line)
+    found: dict[str, object] = {}
+    hops: list[tuple[str, str | None, int]] = []
+    while words:
+        word = words.next()
+        if word.text == "nexthop":
+            hops.append(_next_hop(words))
+        else:
+            _route_option(word, words, found, messages)
+    if "destination" not in found:
+        raise ConfigError(f"route {_text(line)!r} has no destination", line.place, "DESTINATION via ADDRESS ...")
+    return _complete(Route(text=_text(line), place=line.place, next_hops=tuple(hops), **found), line)  # type: ignore[arg-type]
+
+
+def _route_option(word: Token, words: _Words, found: dict[str, object], messages: Messages) -> None:
+    name = word.text
+    if name in ("inet", "inet6"):
+        found["family"] = 4 if name == "inet" else 6
+    elif name in TYPES:
+        found["kind"] = name
+    elif name == "to":
+        found["destination"] = _network(words.next("to"))
+    elif name in ("via", "gw"):
+        if words.peek() in ("inet", "inet6"):
+            words.next()
+        found["gateway"] = address(words.next(name), name)
+    elif name in ("dev", "oif"):
+        found["device"] = interface(words.next(name), name)
+    elif name in ("src", "from"):
+        found["source" if name == "src" else "from_network"] = (
+            address(words.next(name), name) if name == "src" else _network(words.next(name))
+        )
+    elif name == "table":
+        found["table"] = _table(words.next(name))
+    elif name in ("metric", "priority", "preference"):
+        found["metric"] = integer(words.next(name), 0, _LARGEST, name)
+    elif name == "scope":
+        found["scope"] = _named(words.next(name), SCOPES, 255, name)
+    elif name in ("tos", "dsfield"):
+        found["tos"] = _tos(words.next(name))
+    elif name == "onlink":
+        found["onlink"] = True
+    elif name in ("mtu", "advmss", "hoplimit", "initcwnd", "initrwnd", "window", "quickack", "rto_min"):
+        _metric(name, words, found)
+    elif name in _IGNORED_ROUTE:
+        if name in ("proto", "protocol"):
+            words.next(name)
+            messages.note("the protocol of routes is always 18, keepalived's", word.place, once="route protocol")
+        elif name == "no_track":
+            found["no_track"] = True
+    elif "destination" not in found:
+        found["destination"] = _network(word)
+    else:
+        raise ConfigError(
+            f"{name!r} in a route", word.place, "via dev src table metric scope onlink tos mtu advmss nexthop no_track ..."
+        )
+
+
+def _metric(name: str, words: _Words, found: dict[str, object]) -> None:
+    value = words.next(name)
+    if value.text == "lock":
+        value = words.next(name)
+    number = integer(value, 0, _LARGEST, name)
+    metrics = found.setdefault("metrics", ())
+    assert isinstance(metrics, tuple)
+    found["metrics"] = (*metrics, (name, number))
+
+
+def _next_hop(words: _Words) -> tuple[str, str | None, int]:
+    """Return (gateway, device, weight) of ``nexthop via A [dev IF] [weight N]``."""
+    gateway, device, weight = "", None, 1
+    while words.peek() in ("via", "dev", "weight", "onlink"):
+        word = words.next()
+        match word.text:
+            case "via":
+                gateway = str(address(words.next("via"), "via"))
+            case "dev":
+                device = interface(words.next("dev"), "dev")
+            case "weight":
+                weight = integer(words.next("weight"), 1, 256, "weight")
+    if not gateway and not device:
+        raise ConfigError("nexthop leads nowhere", words.place, "nexthop via ADDRESS [dev IF] [weight N]")
+    return gateway, device, weight
+
+
+def _complete(route: Route, line: Statement) -> Route:
+    """Check what no single word can tell."""
+    if route.kind not in WITHOUT_DEVICE and not (route.gateway or route.device or route.next_hops):
+        raise ConfigError(f"route {route.text!r} leads nowhere", line.place, "say via ADDRESS or dev IF")
+    families = {one.version for one in (route.destination, route.gateway, route.source) if one is not None}
+    if len(families) > 1 and not (route.gateway and len(families - {route.gateway.version}) == 1):
+        raise ConfigError(f"route {route.text!r} mixes IPv4 and IPv6", line.place)
+    return route
+
+
+def _read_rule(line: Statement, _messages: Messages) -> Rule:
+    words = _Words(line)
+    found: dict[str, object] = {}
+    while words:
+        _rule_option(words.next(), words, found)
+    rule = Rule(text=_text(line), place=line.place, **found)  # type: ignore[arg-type]
+    if rule.action == "table" and rule.table is None:
+        raise ConfigError(f"rule {rule.text!r} says nothing to do", line.place, "table NAME, goto N, blackhole ...")
+    return rule
+
+
+def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
+    name = word.text
+    if name in ("inet", "inet6"):
+        found["family"] = 4 if name == "inet" else 6
+    elif name == "not":
+        found["inverted"] = True
+    elif name in ("from", "to"):
+        value = words.next(name)
+        found["from_network" if name == "from" else "to_network"] = None if value.text in ("all", "any") else _network(value)
+    elif name in ("table", "lookup"):
+        found["table"] = _table(words.next(name))
+    elif name in ("priority", "preference", "order", "pref"):
+        found["priority"] = integer(words.next(name), 0, _LARGEST, name)
+    elif name in ("iif", "dev", "oif"):
+        found["output" if name == "oif" else "input"] = interface(words.next(name), name)
+    elif name == "fwmark":
+        found["mark"], found["mask"] = _mark(words.next(name))
+    elif name in ("tos", "dsfield"):
+        found["tos"] = _tos(words.next(name))
+    elif name in ("suppress_prefixlength", "sup_pl"):
+        found["suppress_length"] = integer(words.next(name), 0, 128, name)
+    elif name == "uidrange":
+        found["uids"] = _range(words.next(name), _LARGEST)
+    elif name == "ipproto":
+        found["ip_protocol"] = _named(words.next(name), {"icmp": 1, "tcp": 6, "udp": 17, "vrrp": 112}, 255, name)
+    elif name in ("sport", "dport"):
+        found[name] = _range(words.next(name), 65535)
+    elif name == "goto":
+        found["action"], found["goto"] = "goto", integer(words.next(name), 0, _LARGEST, name)
+    elif name in ("nop", "blackhole", "unreachable", "prohibit"):
+        found["action"] = name
+    elif name == "no_track":
+        found["no_track"] = True
+    elif name not in ("type", "unicast"):
+        raise ConfigError(
+            f"{name!r} in a rule", word.place, "from to table priority iif oif fwmark tos uidrange ipproto sport dport ..."
+        )
+
+
+def _network(token: Token) -> IPNetwork | None:
+    """Return a destination; None is "default", of the family the rest of the line has."""
+    if token.text == "default":
+        return None
+    try:
+        return ip_network(token.text, strict=False)
+    except ValueError:
+        raise ConfigError(f"{token.text!r} is no network", token.place, "ADDRESS, ADDRESS/LENGTH or default") from None
+
+
+def _table(token: Token) -> int:
+    return _named(token, {**TABLES, **dict(_host_tables())}, _LARGEST, "table")
+
+
+def _host_tables() -> Iterator[tuple[str, int]]:
+    for file in _TABLE_FILES:
+        try:
+            lines = Path(file).read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            words = line.partition("#")[0].split()
+            if len(words) == 2 and words[0].isdigit():
+                yield words[1], int(words[0])
+
+
+def _named(token: Token, names: dict[str, int], most: int, what: str) -> int:
+    if token.text in names:
+        return names[token.text]
+    try:
+        return integer(token, 0, most, what)
+    except ConfigError:
+        raise ConfigError(f"{what} is {token.text!r}", token.place, f"a number, or one of {', '.join(sorted(names))}") from None
+
+
+def _hexadecimal(token: Token, text: str, most: int, what: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= most:
+        raise ConfigError(f"{what} is {token.text!r}", token.place, f"a number from 0 to {most}, also as 0x...")
+    return value
+
+
+def _tos(token: Token) -> int:
+    text = token.text if token.text.startswith("0x") else f"0x{token.text}"
+    return _hexadecimal(token, text, 255, "tos")
+
+
+def _mark(token: Token) -> tuple[int, int]:
+    mark, _, mask = token.text.partition("/")
+    whole = _hexadecimal(token, mask, _LARGEST, "fwmark") if mask else _LARGEST
+    return _hexadecimal(token, mark, _LARGEST, "fwmark"), whole
+
+
+def _range(token: Token, most: int) -> tuple[int, int]:
+    low, _, high = token.text.partition("-")
+    if not (low.isdigit() and (high.isdigit() or not high) and int(low) <= int(high or low) <= most):
+        raise ConfigError(f"{token.text!r} is no range", token.place, f"N or N-M, at most {most}")
+    return int(low), int(high or low)
+

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Check the arbitration model with spin: the rules must hold, the planted defects must be caught.
+
+Promises: every run happens in a temporary directory that is removed; nothing is written elsewhere. A line per
+run says what was expected and what spin found. Exit status 0: all as expected; 1: not; 2: spin or gcc missing.
+
+    models/run.py --quick               the bounded set that CI runs
+    models/run.py --full                all of it, with three nodes (minutes, about 4 GB)
+    models/run.py --mutation NAME       one planted defect or variant; prints its counterexample in words
+    models/run.py --list                names, and what each stands for
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+MODEL = Path(__file__).resolve().parent / "arbitration.pml"
+
+
+class Expect(Enum):
+    """What a run must find."""
+
+    HOLDS = "holds"
+    EXCL = "EXCL broken"
+    FENCE = "FENCE broken"
+    REACHED = "reached"
+
+
+class Search(Enum):
+    """How pan searches: the compiler's macros."""
+
+    EXHAUSTIVE = ()
+    SHORTEST = ("-DBFS",)
+    BITSTATE = ("-DBITSTATE",)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One configuration of the model; ``macros`` are given to spin's preprocessor without ``-D``."""
+
+    name: str
+    about: str
+    expect: Expect
+    macros: tuple[str, ...]
+    search: Search
+    quick: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What spin found: ``broken`` is the violated assertion, ``complete`` false if the search was cut short."""
+
+    run: Run
+    broken: str | None
+    complete: bool
+    states: int
+    depth: int
+    seconds: float
+    words: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> Expect | None:
+        """The outcome in the terms of ``Expect``; None for an assertion of another kind or an unfinished search."""
+        if self.broken is None:
+            return Expect.HOLDS if self.complete else None
+        if self.run.expect is Expect.REACHED:
+            return Expect.REACHED
+        if "n<=1" in self.broken:
+            return Expect.EXCL
+        return Expect.FENCE if "top_opened" in self.broken else None
+
+    @property
+    def as_expected(self) -> bool:
+        return self.found is self.run.expect
+
+
+# No crash / one restart per node; one tick is enough for rules that do not depend on lateness.
+CALM = ("MAXINC=1", "MAXEP=2")
+CRASH = ("MAXINC=2", "MAXEP=2")
+STRICT = "NO_FAILSAFE"
+
+
+def _holds(name: str, about: str, *macros: str, quick: bool = True) -> Run:
+    return Run(name, about, Expect.HOLDS, macros, Search.EXHAUSTIVE, quick)
+
+
+def _breaks(name: str, about: str, *macros: str, expect: Expect = Expect.EXCL, quick: bool = True) -> Run:
+    return Run(name, about, expect, macros, Search.SHORTEST, quick)
+
+
+def _reaches(name: str, about: str, *macros: str) -> Run:
+    return Run(name, about, Expect.REACHED, macros, Search.SHORTEST)
+
+
+RULES = (
+    _holds("failsafe", "two nodes, promises, no crash", *CALM),
+    _holds("strict", "two nodes, arbiter only, a swap delayed past its sender's next", *CALM, STRICT, "LATE"),
+    _holds("crash", "two nodes, promises, each may restart once, L = 1", *CRASH, "L=1"),
+    _holds("wipe", "two nodes, the whole store wiped once, the contender may restart, L = 1", *CRASH, "NODE_0_STAYS", "L=1", STRICT, "WIPES=1"),
+    _holds("crash-2", "as crash, L = 2", *CRASH, quick=False),
+    _holds("late", "as failsafe, with bids and a swap delayed past its sender's next", *CALM, "LATE", "BIDS", quick=False),
+    _holds("wipe-crash", "as wipe, and each may restart once", *CRASH, "L=1", STRICT, "WIPES=1", quick=False),
+    Run("three", "three nodes, restarts, late swap (bitstate: a sample)", Expect.HOLDS,
+        ("N=3", "MAXINC=2", "MAXEP=3", "LATE"), Search.BITSTATE, quick=False),
+)  # fmt: skip
+
+REACHABLE = (
+    _reaches("takeover", "an ended session's claim is taken and acted on", "REACH_TAKEOVER", *CALM),
+    _reaches("handover", "a released claim moves while both sessions live", "REACH_HANDOVER", *CALM),
+    _reaches("failsafe-extends", "promises alone move an open gate's deadline", "REACH_FAILSAFE", *CALM),
+    _reaches("own-restart", "a restarted holder goes on at once", "REACH_OWN_RESTART", *CRASH, STRICT),
+    _reaches(
+        "after-wipe",
+        "the claim is held again after a wipe",
+        "REACH_AFTER_WIPE",
+        *CRASH,
+        "L=1",
+        STRICT,
+        "WIPES=1",
+    ),
+    _reaches("revival", "a lapsed holder's next renewal counts", "REACH_REVIVAL", *CALM, STRICT),
+)
+
+LATE_PROMISE = "MUT_LATE_PROMISE"
+DEFECTS = (
+    _breaks("wait-shorter-than-lease", "W < L", "MUT_WAIT_SHORT", *CALM, STRICT),
+    _breaks("reply-time", "the deadline counts from the reply", "MUT_REPLY_TIME", *CALM, STRICT),
+    _breaks("missing-is-free", "a missing record is taken as free", "MUT_MISSING_IS_FREE", *CALM, STRICT, "WIPES=1"),
+    _breaks("release-before-close", "the claim is released before the gate is closed", "MUT_RELEASE_BEFORE_CLOSE",
+            *CALM, STRICT),
+    _breaks("no-nonce", "grants of an older request count for a newer one", "MUT_NO_NONCE", *CALM),
+    _breaks("other-incarnation-is-ended", "an unequal incarnation in a stale session record means ended",
+            "MUT_OTHER_INC_IS_ENDED", "MAXINC=2", "MAXEP=3", STRICT),
+    _breaks("late-promise", "promises complete after the deadline count", LATE_PROMISE, *CALM, expect=Expect.FENCE),
+    _breaks("late-promise+refuse-only-open", "and a peer refuses only while its gate is open",
+            LATE_PROMISE, "MUT_REFUSE_ONLY_WHILE_OPEN", *CALM),
+    _breaks("late-promise+resets-observation", "and a promise only restarts the observation",
+            LATE_PROMISE, "MUT_PROMISE_RESETS_OBSERVATION", *CALM),
+    _breaks("late-promise+stale-read-denies", "and a stale read settles that a claim swap did not happen",
+            LATE_PROMISE, "MUT_STALE_READ_DENIES", "ONLY_EXCL", *CALM),
+    _breaks("late-promise+grant-in-first-w", "and a node grants in the first W after its start",
+            LATE_PROMISE, "MUT_GRANT_IN_FIRST_W", "ONLY_EXCL", *CRASH, quick=False),
+    _breaks("promised-may-end+take-in-first-w", "a promised node ends the session, restarts, takes the claim",
+            "VAR_PROMISED_MAY_END", "MUT_TAKE_IN_FIRST_W", *CRASH, quick=False),
+)  # fmt: skip
+
+# One rule left out, and nothing breaks: the others cover for it. Kept so that nobody has to wonder.
+REDUNDANT = (
+    _holds("alone:late-renewal", "a late success of a renewal counts (safe for CAS registers)", "MUT_LATE_RENEWAL",
+           *CALM, STRICT, quick=False),
+    _holds("alone:refuse-only-open", "covered by: late promises do not count", "MUT_REFUSE_ONLY_WHILE_OPEN", *CALM, quick=False),
+    _holds("alone:resets-observation", "covered by: late promises do not count", "MUT_PROMISE_RESETS_OBSERVATION",
+           *CALM, quick=False),
+    _holds("alone:stale-read-denies", "covered by: late promises do not count", "MUT_STALE_READ_DENIES", *CALM, quick=False),
+    _holds("alone:grant-in-first-w", "covered by: late promises do not count", "MUT_GRANT_IN_FIRST_W", *CRASH, "L=1", quick=False),
+    _holds("alone:take-in-first-w", "covered by: a promised node does not end the session", "MUT_TAKE_IN_FIRST_W",
+           *CRASH, "L=1", quick=False),
+)  # fmt: skip
+
+VARIANTS = (
+    _breaks("keep-incarnation", "a restarted worker goes on in its old incarnation", "VAR_KEEP_INCARNATION", *CRASH, STRICT),
+    _holds("keep-if-open", "... only if the kernel's gate is still open", "VAR_KEEP_IF_OPEN", *CALM, "LATE", quick=False),
+    _breaks("claim-deleted", "the claim's record alone is deleted", "VAR_PARTIAL_WIPE", *CALM, "L=1", STRICT, "WIPES=1"),
+    _holds("claim-deleted+end-all", "... and a vacant claim is taken W after every other session was ended by a swap",
+           "VAR_PARTIAL_WIPE", "VAR_VACANT_ENDS", *CALM, "L=1", STRICT, "WIPES=1", quick=False),
+    _breaks("rollback", "the store is put back to a backup", "VAR_ROLLBACK", *CALM, STRICT),
+    _breaks("rollback-old", "... older than every node's last renewal", "VAR_ROLLBACK", "VAR_ROLLBACK_OLD",
+            *CALM, STRICT, quick=False),
+    _holds("rollback+identity", "... versions name the store, and a new store is waited out like a start",
+           "VAR_ROLLBACK", "VAR_STORE_IDENTITY", "VAR_OWN_AFTER_W", *CRASH, "L=1", STRICT, quick=False),
+)  # fmt: skip
+
+ALL = (*RULES, *REACHABLE, *DEFECTS, *REDUNDANT, *VARIANTS)
+
+
+def _call(command: Sequence[str], where: Path, *, timeout: float = 60) -> str:
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=timeout, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed with status {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _number(pattern: str, text: str) -> int:
+    match = re.search(pattern, text)
+    return int(float(match.group(1))) if match else 0
+
+
+def _words(macros: Sequence[str], where: Path) -> tuple[str, ...]:
+    """Replay the trail: the model's own sentences, one per step."""
+    replay = _call(["spin", *macros, "-t", "-B", MODEL.name], where)
+    noise = re.compile(r"^\s*(spin:|#process|\d+ process|$)")
+    return tuple(line.strip() for line in replay.splitlines() if not noise.match(line))
+
+
+def check(run: Run, *, limit: float = 600) -> Outcome:
+    """Generate, compile and run the verifier for one configuration; ``limit`` is in seconds."""
+    macros = [f"-D{macro}" for macro in run.macros]
+    with tempfile.TemporaryDirectory(prefix="arbitration-") as name:
+        where = Path(name)
+        shutil.copy(MODEL, where)
+        _call(["spin", *macros, "-a", MODEL.name], where)
+        flags = ["-O2", "-DSAFETY", "-DNOREDUCE", "-DMEMLIM=4000", "-DVECTORSZ=1024", *run.search.value]
+        _call(["gcc", *flags, "-o", "pan", "pan.c"], where, timeout=120)
+        began = time.monotonic()
+        # -E: a state in which nothing can happen is no error. -w: hash table, for bitstate the bit array.
+        size = ["-w32", "-k3"] if run.search is Search.BITSTATE else ["-w22"]
+        command = ["timeout", "--signal=INT", str(limit), "./pan", "-E", "-m400000", *size]
+        text = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False).stdout
+        broken = re.search(r"assertion violated (.*) \(at depth", text)
+        cut = (
+            "Search not completed" in text or "max search depth too small" in text or "errors: 0" not in text
+        )
+        return Outcome(
+            run=run,
+            broken=broken.group(1) if broken else None,
+            # A bitstate run is a sample by nature: it may end by the clock, as long as it looked at something.
+            complete=not cut or (run.search is Search.BITSTATE and "errors: 0" in text),
+            states=_number(r"([\d.e+]+) states, stored", text),
+            depth=_number(r"depth reached (\d+)", text),
+            seconds=time.monotonic() - began,
+            words=_words(macros, where) if broken else (),
+        )
+
+
+def check_all(runs: Iterable[Run], *, jobs: int = 2, limit: float = 600) -> list[Outcome]:
+    """Check several configurations, ``jobs`` at a time, and print a line for each as it ends."""
+    outcomes = []
+    with ThreadPoolExecutor(jobs) as pool:
+        print(f"{'':4} {'run':33} {'expected':12} {'found':12} {'states':>10} {'depth':>7} {'s':>6}")
+        for outcome in pool.map(lambda run: check(run, limit=limit), runs):
+            found = outcome.found.value if outcome.found else (outcome.broken or "unfinished")
+            print(
+                f"{'ok' if outcome.as_expected else 'BAD':4} {outcome.run.name:33} {outcome.run.expect.value:12} "
+                f"{found:12} {outcome.states:>10} {outcome.depth:>7} {outcome.seconds:>6.1f}",
+                flush=True,
+            )
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _list() -> None:
+    for run in ALL:
+        print(f"{run.name:33} {run.expect.value:13} {run.about}")
+
+
+def _one(name: str, limit: float) -> list[Outcome]:
+    runs = [run for run in ALL if run.name == name]
+    if not runs:
+        sys.exit(f"--mutation {name}: no such run; accepted: {', '.join(run.name for run in ALL)}")
+    outcomes = check_all(runs, limit=limit)
+    print(f"\n{runs[0].about}\n")
+    for word in outcomes[0].words:
+        print(f"    {word}")
+    return outcomes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--quick", action="store_true", help="the bounded set for CI")
+    what.add_argument("--full", action="store_true", help="everything")
+    what.add_argument("--mutation", metavar="NAME", help="one run, with its counterexample in words")
+    what.add_argument("--list", action="store_true", help="the names")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default 2)")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for one run (default 600)")
+    options = parser.parse_args(arguments)
+    if options.list:
+        _list()
+        return 0
+    for tool in ("spin", "gcc", "timeout"):
+        if shutil.which(tool) is None:
+            print(f"{tool} is not installed; on Debian: apt install spin gcc coreutils", file=sys.stderr)
+            return 2
+    if options.mutation:
+        outcomes = _one(options.mutation, options.limit)
+    else:
+        outcomes = check_all(
+            [r for r in ALL if options.full or r.quick], jobs=options.jobs, limit=options.limit
+        )
+    return 0 if all(outcome.as_expected for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Planted defects: variants of the core that must be caught, each by name, within a bounded number of seeds.
+
+A test of the tests. Every mutation patches the real core in place while it is applied; ``CATCHERS`` says which
+profile is meant to catch it and by which check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from haagent.core import claim, failsafe, node, observation, session
+from haagent.core.actions import Actions, CloseGate
+from haagent.core.claim import Claim, Standing
+from haagent.core.events import PeerHeard
+from haagent.core.failsafe import Elector, PromiseRequest
+from haagent.core.group import Group
+from haagent.core.node import Node
+from haagent.core.records import ClaimRecord, ClaimState
+from haagent.core.session import Session
+from haagent.core.units import Duration, Instant, Now
+from tests.simulation.plan import PROFILES, make_plan
+from tests.simulation.runner import run_plan
+from tests.simulation.world import Outcome
+
+MOST_SEEDS = 250
+Patches = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A defect: how to plant it, the profile that must catch it, and the checks that may."""
+
+    name: str
+    plant: Callable[[], Patches]
+    profile: str
+    checks: tuple[str, ...] = ("EXCL",)
+
+
+def _impatient() -> Patches:
+    """W < L."""
+
+    def patience(lease: Duration) -> Duration:
+        return lease * 7 // 10
+
+    return [
+        patch.object(module, "patience", patience) for module in (observation, session, claim, failsafe, node)
+    ]
+
+
+def _deadline_from_reply() -> Patches:
+    """The deadline is counted from the answer, not from the sending."""
+    original = Session.extend
+
+    def extend(self: Session, t0: Instant, lease: Duration, now: Now, by: str) -> Actions:
+        return original(self, now.fast, lease, now, by)
+
+    return [patch.object(Session, "extend", extend)]
+
+
+def _late_success() -> Patches:
+    """An answer that comes after the deadline counts, from the time of its arrival."""
+    original = Session.extend
+
+    def extend(self: Session, t0: Instant, lease: Duration, now: Now, by: str) -> Actions:
+        late = now.fast >= t0 + lease - self.parameters.guard
+        return original(self, now.fast if late else t0, lease, now, by)
+
+    return [patch.object(Session, "extend", extend), patch.object(Session, "_counts", lambda *_: True)]
+
+
+def _forgetful_promise() -> Patches:
+    """A promise only restarts the observation of the holder's session."""
+
+    def peer_heard(self: Node, peer: str, body: object, now: Now) -> Actions:
+        if isinstance(body, PromiseRequest):
+            self.observe(peer).since = now.slow
+        return original(self, peer, body, now)
+
+    original = Node._peer_heard
+
+    def unbound(self: Elector, *_: object) -> Instant:
+        return 0
+
+    return [patch.object(Node, "_peer_heard", peer_heard), patch.object(Elector, "bound_until", unbound)]
+
+
+def _refuses_only_when_open() -> Patches:
+    """A promise is refused only while this node's own gate is open."""
+    return [patch.object(Group, "holds_or_may", property(lambda self: self.gate_open))]
+
+
+def _missing_is_free() -> Patches:
+    """A claim without a record may be taken at once."""
+
+    def free_at(self: Claim) -> Instant:
+        return self.since
+
+    return [patch.object(Claim, "free_at", free_at)]
+
+
+def _released_before_closed() -> Patches:
+    """The claim is given back first, then the gate is closed."""
+    original = Group._lower
+
+    def lower(self: Group, reason: str, now: Now, reserved: str | None = None) -> Actions:
+        if self.claim.held and self.claim.pending is None and self.claim.known:
+            self.claim.release_for = reserved or ""
+            return self.claim.step(now) + original(self, reason, now, reserved)
+        return original(self, reason, now, reserved)
+
+    return [patch.object(Group, "_lower", lower)]
+
+
+def _same_epoch() -> Patches:
+    """Whoever takes the claim keeps its epoch."""
+    original = Claim._swap
+
+    def swap(self: Claim, purpose: claim.Purpose, record: ClaimRecord, now: Now) -> Actions:
+        if purpose is claim.Purpose.TAKE and self.claim is not None:
+            record = replace(record, epoch=self.claim.epoch)
+        return original(self, purpose, record, now)
+
+    return [patch.object(Claim, "_swap", swap)]
+
+
+def _raises_while_releasing() -> Patches:
+    """The gate may open although the claim is on its way back."""
+
+    def step_idle(self: Group, now: Now) -> Actions:
+        if self.claim.held and self.context.session.live(now) and not self._unwilling(now):
+            return self._raise(now)
+        return original(self, now)
+
+    original = Group._step_idle
+    return [
+        patch.object(Claim, "usable", property(lambda self: self.held)),
+        patch.object(Group, "_step_idle", step_idle),
+    ]
+
+
+def _no_first_refusal() -> Patches:
+    """A restarted node promises and claims at once, whatever it may have promised before."""
+    original = Node._startup
+
+    def startup(self: Node, now: Now) -> Actions:
+        actions = original(self, now)
+        self.elector.started = -(1 << 62)
+        self.context.earliest_claim = 0
+        return actions
+
+    return [patch.object(Node, "_startup", startup)]
+
+
+def _old_news_is_proof() -> Patches:
+    """A session seen with another incarnation proves that the holder's is over, even if it is the older one."""
+
+    def over(self: observation.SessionObservation, incarnation: str, seq: int) -> bool:
+        seen = self.session
+        return seen is not None and (seen.ended or seen.holder.incarnation != incarnation)
+
+    return [patch.object(observation.SessionObservation, "over", over)]
+
+
+def _inherits_blindly() -> Patches:
+    """A restarted worker leaves gates alone that the one before it left open."""
+    return [patch.object(Group, "_disinherit", lambda self: ())]
+
+
+MUTATIONS = (
+    Mutation("W is shorter than L", _impatient, "edges"),
+    Mutation("deadline counted from the reply", _deadline_from_reply, "edges"),
+    Mutation("late success accepted", _late_success, "edges"),
+    Mutation("a promise only resets the observation", _forgetful_promise, "promises"),
+    Mutation("refusal only while the gate is open", _refuses_only_when_open, "promises"),
+    Mutation("a missing record is free", _missing_is_free, "data loss"),
+    Mutation(
+        "released before the gate is closed",
+        _released_before_closed,
+        "operators",
+        ("released too early", "EXCL"),
+    ),
+    Mutation("the epoch is not increased", _same_epoch, "default", ("epoch", "gate without claim")),
+    Mutation(
+        "raised while a release is pending",
+        _raises_while_releasing,
+        "operators",
+        ("released too early", "EXCL", "gate without claim"),
+    ),
+    Mutation("no refusal in the first W", _no_first_refusal, "promises"),
+    Mutation("old news is proof", _old_news_is_proof, "restarts"),
+    Mutation("gates inherited blindly", _inherits_blindly, "restarts"),
+)
+
+
+@contextmanager
+def planted(mutation: Mutation) -> Iterator[None]:
+    """Run with the defect in the core."""
+    with ExitStack() as stack:
+        for each in mutation.plant():
+            stack.enter_context(each)
+        yield
+
+
+def hunt(mutation: Mutation, seeds: int = MOST_SEEDS) -> Outcome | None:
+    """Return the first run that catches the defect, None if no seed does."""
+    with planted(mutation):
+        for seed in range(seeds):
+            plan = make_plan(seed, PROFILES[mutation.profile])
+            soon = (
+                plan.heal + 2 * plan.cluster.lease
+            )  # defects show while things go wrong; convergence is not asked
+            outcome = run_plan(replace(plan, settled=soon, end=soon))
+            if outcome.check in mutation.checks:
+                return outcome
+    return None
