@@ -435,7 +435,7 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	:: d_step { ver[me] == WAS && own[me].kind == NONE && renewal[me] == 0 -> renewal[me] = FAILED }    /* as above; doomed */
 	:: d_step { renewal[me] == DONE ->
 #ifdef MUT_REPLY_TIME
-		renewal_worth[me] = L;
+		renewal_worth[me] = (renewal_worth[me] > 0 -> L : 0);
 #endif
 		printf("node %d learns that its renewal happened; its t0 is worth %d\n", me, renewal_worth[me]);
 		ver[me] = renewal_ver[me];

@@ -178,7 +178,8 @@ VARIANTS = (
     _breaks("rollback-old", "... older than every node's last renewal", "VAR_ROLLBACK", "VAR_ROLLBACK_OLD",
             *CALM, STRICT, quick=False),
     _holds("rollback+identity", "... versions name the store, and a new store is waited out like a start",
-           "VAR_ROLLBACK", "VAR_STORE_IDENTITY", "VAR_OWN_AFTER_W", *CRASH, "L=1", STRICT, quick=False),
+           "VAR_ROLLBACK", "VAR_STORE_IDENTITY", "VAR_OWN_AFTER_W", *CRASH,
+        "NO_CRASH", "L=1", STRICT, quick=False),
 )  # fmt: skip
 
 ALL = (*RULES, *REACHABLE, *DEFECTS, *REDUNDANT, *VARIANTS)

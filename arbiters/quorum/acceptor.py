@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-LINEAGE = 8  # how many earlier versions a state names
+LINEAGE = 16  # how many earlier versions a state names
 
 
 class Ballot(NamedTuple):

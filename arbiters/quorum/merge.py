@@ -66,16 +66,14 @@ class _Merge:
             state = decode(None if record is None else record.value, len(self._quorum.members))
         except ForeignStateError:
             return
-        if state.accepted is None and number in (seen := self._seen.setdefault(name, {})):
-            if seen[number].accepted is not None:
-                self._quorum.suspect(name)
-        self._seen.setdefault(name, {})[number] = state
+        seen = self._seen.setdefault(name, {})
+        if state.accepted is None and number in seen and seen[number].accepted is not None:
+            self._quorum.suspect(name)
+        seen[number] = state
         if state.accepted is None:
             return
         ballot = state.accepted.ballot
-        agreeing = [
-            s for s in self._seen[name].values() if s.accepted is not None and s.accepted.ballot == ballot
-        ]
+        agreeing = [s for s in seen.values() if s.accepted is not None and s.accepted.ballot == ballot]
         if len(agreeing) >= self._quorum.majority:
             self._show(name, Record(state.accepted.value, state.accepted.version))
         elif name not in self._looking and self._shown.get(name) != state.accepted.version:

@@ -7,9 +7,20 @@ been chosen, and even replaced since. The *lineage* every value carries then say
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from arbiters.quorum.acceptor import LINEAGE, Accepted, Ballot
 from haagent.arbiter import Conflict, Record, Unavailable
+
+
+class Plan(Protocol):
+    """What ballots are held for."""
+
+    def propose(self, current: Accepted | None, ballot: Ballot) -> Accepted | None:
+        """Return what to propose where ``current`` was found; ``current`` with the new ballot to change nothing."""
+
+    def settled_by(self, chosen: Accepted) -> bool:
+        """Say whether no ballot is needed any more, given that ``chosen`` was once chosen."""
 
 
 def keep(current: Accepted | None, ballot: Ballot) -> Accepted | None:
@@ -17,6 +28,16 @@ def keep(current: Accepted | None, ballot: Ballot) -> Accepted | None:
     if current is None:
         return None
     return Accepted(ballot, current.version, current.lineage, current.value)
+
+
+class Keep:
+    """Find out what the register holds, and make sure that it is chosen."""
+
+    def propose(self, current: Accepted | None, ballot: Ballot) -> Accepted | None:
+        return keep(current, ballot)
+
+    def settled_by(self, chosen: Accepted) -> bool:
+        return True
 
 
 @dataclass(slots=True)
@@ -36,6 +57,12 @@ class Swap:
         self.staked.add(str(ballot))
         lineage = () if current is None else (*current.lineage, current.version)[-LINEAGE:]
         return Accepted(ballot, str(ballot), lineage, self.value)
+
+    def settled_by(self, chosen: Accepted) -> bool:
+        """Say whether ``chosen`` is ours, or has our value or another one in the place after ``expected`` before it."""
+        if chosen.value == self.value or self.staked.intersection(chosen.lineage):
+            return True
+        return chosen.version != (self.expected and self.expected.version) and self._overtaken(chosen)
 
     def result(self, chosen: Accepted | None) -> str:
         """Return our version, knowing that the register holds ``chosen``. Raises Conflict or Unavailable."""

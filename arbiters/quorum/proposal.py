@@ -89,21 +89,21 @@ class _Member:
     failed: bool = False
 
 
-Plan: TypeAlias = Callable[[Accepted | None, Ballot], Accepted | None]
+Propose: TypeAlias = Callable[[Accepted | None, Ballot], Accepted | None]
 
 
 @dataclass(slots=True)
 class Proposal:
     """One ballot. Feed it answers by the ``on_`` methods; ``commands()`` is what to do next, until ``outcome``.
 
-    ``plan(current, ballot)`` returns what to propose: ``current`` itself to leave the register as it is (None for an
+    ``propose(current, ballot)`` returns what to propose: ``current`` itself to leave the register as it is (None for an
     absent one). ``floors`` are the highest promises seen per member. Commands may still come after the outcome: they
     bring the others up to date. ``resume`` are records this proposer's last ballot left: step 1 is done then.
     """
 
     size: int
     ballot: Ballot
-    plan: Plan
+    propose: Propose
     floors: Mapping[int, Ballot] = field(default_factory=dict)
     resume: Mapping[int, Record] | None = None
     outcome: Outcome | None = None
@@ -249,7 +249,7 @@ class Proposal:
         promised = self._count(Phase.PROMISED)
         answers = [a for a in (self._members[number].accepted for number in promised) if a is not None]
         found = max(answers, key=lambda accepted: accepted.ballot, default=None)
-        wanted = self.plan(found, self.ballot)
+        wanted = self.propose(found, self.ballot)
         self.behind = self.behind or (self.resume is None and len(answers) < self.size)
         self._quorum, self.current, self._in_time = quorum, wanted, frozenset(promised)
         if wanted is None:

@@ -10,20 +10,21 @@ that were away are brought up to date in the background.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from uuid import uuid4
 
 from arbiters.quorum.acceptor import NOTHING, Accepted, Ballot, ForeignStateError, State, decode
 from arbiters.quorum.members import Member
 from arbiters.quorum.merge import Change, merged_changes
-from arbiters.quorum.plan import Swap, keep
-from arbiters.quorum.proposal import Command, Outcome, Plan, Proposal, Read
+from arbiters.quorum.plan import Keep, Plan, Swap
+from arbiters.quorum.proposal import Command, Outcome, Proposal, Read
 from haagent.arbiter import ArbiterError, Conflict, Misconfigured, Record, Unavailable
 
 GRACE = 0.02  # seconds a ballot waits for the last members when a majority has promised
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.004, 0.1  # seconds between ballots of rivals, chosen at random up to this
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.004, 0.05  # seconds between ballots of rivals, chosen at random up to this
 SETTLING = 0.5  # seconds a member may lag before it is brought up to date
 MENDING_PAUSE = 0.05  # seconds between registers that are brought up to date
 MENDING_TIMEOUT = 1.0
@@ -69,12 +70,12 @@ class QuorumArbiter:
             if len(states) < self.majority:
                 break
             await asyncio.sleep(REREAD_PAUSE)
-        return _record(await self._decide(name, keep, deadline))
+        return _record(await self._decide(name, Keep(), deadline))
 
     async def swap(self, name: str, value: bytes, expected: Record | None, *, timeout: float) -> str:
         """Write ``value`` where ``expected`` is; return the new version. Raises as ``Arbiter.swap`` says."""
         plan = Swap(name, value, expected)
-        return plan.result(await self._decide(name, plan.propose, self._begin(timeout)))
+        return plan.result(await self._decide(name, plan, self._begin(timeout)))
 
     def changes(self) -> AsyncIterator[Change]:
         """Yield what becomes of registers as a majority of members shows it; see ``merge``."""
@@ -105,7 +106,7 @@ class QuorumArbiter:
             raise self._unavailable(name, "no majority in time") from None
 
     async def _hold_ballots(self, name: str, plan: Plan, deadline: float) -> Accepted | None:
-        last, backoff = self._last.pop(name, None), FIRST_BACKOFF
+        last, backoff = self._last.pop(name, None), 0.0
         while True:
             proposal = self._propose(name, plan, last)
             last = None
@@ -121,10 +122,12 @@ class QuorumArbiter:
                 return proposal.current
             if proposal.outcome is Outcome.FAILED:
                 raise self._unavailable(name, proposal.foreign)
-            if proposal.staked or proposal.resume is not None or proposal.highest.round <= self._rounds[name]:
-                await asyncio.sleep(random.uniform(0, backoff))  # noqa: S311 - only to let rivals pass
-                backoff = min(2 * backoff, LONGEST_BACKOFF)
             self._rounds[name] = max(self._rounds[name], proposal.highest.round)
+            await asyncio.sleep(random.uniform(0, backoff))  # noqa: S311 - only to let rivals pass
+            backoff = min(FIRST_BACKOFF + 2 * backoff, LONGEST_BACKOFF)
+            settled, chosen = self._settled(await self._survey(name, deadline))
+            if settled and chosen is not None and plan.settled_by(chosen):
+                return chosen
 
     def _propose(self, name: str, plan: Plan, last: Proposal | None) -> Proposal:
         """Return the next ballot: from what the last one left, where that was a majority."""
@@ -132,10 +135,12 @@ class QuorumArbiter:
         if last is not None and last.current is not None and len(held := last.held) >= self.majority:
             ballot = Ballot(last.ballot.round + 1, self._proposer)
             self._rounds[name] = max(self._rounds[name], ballot.round + 1)
-            return Proposal(len(self.members), ballot, plan, floors, resume=held)
+            return Proposal(len(self.members), ballot, plan.propose, floors, resume=held)
         seen = max((floor.round for floor in floors.values()), default=0)
         self._rounds[name] = max(self._rounds[name], seen) + 2  # its successor is promised with it
-        return Proposal(len(self.members), Ballot(self._rounds[name] - 1, self._proposer), plan, floors)
+        return Proposal(
+            len(self.members), Ballot(self._rounds[name] - 1, self._proposer), plan.propose, floors
+        )
 
     async def _run(self, name: str, proposal: Proposal, deadline: float) -> None:
         """Perform what the ballot asks for until it is decided; the rest goes on in the background."""
@@ -254,10 +259,8 @@ class QuorumArbiter:
         while self._mending:
             name = next(iter(self._mending))
             del self._mending[name]
-            try:
+            with contextlib.suppress(ArbiterError):  # the next call that meets the member finds out again
                 await self._mend(name)
-            except ArbiterError:
-                pass  # the next call that meets the member finds out again
             await asyncio.sleep(MENDING_PAUSE)
         self._mender = None
 
@@ -278,7 +281,7 @@ class QuorumArbiter:
             if s.accepted is None or accepted is None or s.accepted.ballot < accepted.ballot
         ]
         if lagging and not (settled and accepted is None):
-            await self._decide(name, keep, deadline)
+            await self._decide(name, Keep(), deadline)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -14,6 +14,7 @@ import errno
 import mmap
 import os
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,9 @@ class VotingFileIO:
 
     def exchange(self, at: int, data: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:
         """Write ``data`` durably, then return what ``ranges`` hold. Raises OSError."""
+        status = os.fstat(self._file)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
+            raise OSError(errno.ENOENT, "the file was removed")
         if data:
             self._write(at, data)
         if not self.flags & DIRECT:

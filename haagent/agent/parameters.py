@@ -247,3 +247,14 @@ def _trackers(configuration: Configuration) -> tuple[TrackerParameters, ...]:
         *(TrackerParameters(file_tracker(file.name)) for file in configuration.files),
         *(TrackerParameters(process_tracker(process.name)) for process in configuration.processes),
     )
+
+
+def host_settings(configuration: Configuration) -> dict[tuple[str, str], str]:
+    """Return the settings of interfaces that the instances ask for, by (interface, name)."""
+    devices = {
+        address.device
+        for instance in configuration.instances
+        if instance.promote_secondaries
+        for address in (*instance.addresses, *instance.excluded)
+    }
+    return {(device, "promote_secondaries"): "1" for device in sorted(devices)}

@@ -34,6 +34,7 @@ from haagent.effects.addresses import Addresses
 from haagent.effects.gate import open_gate
 from haagent.effects.interfaces import host_identity
 from haagent.effects.plugins import find_plugin, load_plugin
+from haagent.effects.routes import Routes
 from haagent.errors import EX_SOFTWARE, ConfigError, EffectError, HaagentError
 
 LOG = logging.getLogger("haagent.supervisor")
@@ -125,6 +126,9 @@ class Supervisor:
             gate = open_gate(guards(self.configuration), mode=self.configuration.daemon.gate)
             addresses = Addresses(asyncio.get_running_loop(), lambda _event: None)
             addresses.reconfigure(self.configuration.instances)
+            routes = Routes(self.configuration, lambda _report: None)
+            routes.sweep()
+            routes.close()
             addresses.sweep()
             await addresses.aclose()
             gate.remove()

@@ -26,6 +26,7 @@ from haagent.agent.parameters import (
     Timing,
     arbitrated,
     guards,
+    host_settings,
     kept_for,
     node_parameters,
     peers,
@@ -73,12 +74,14 @@ from haagent.effects.announcements import AnnouncementListener, Announcer
 from haagent.effects.arbitration import Arbitration, arbiter_options
 from haagent.effects.clock import Clock, Reading
 from haagent.effects.gate import Gate, Tier, open_gate
+from haagent.effects.host_settings import HostSettings
 from haagent.effects.journal import Journal
 from haagent.effects.notify import Notifier
 from haagent.effects.peers import Peers
 from haagent.effects.plugins import find_plugin, load_plugin
 from haagent.effects.processes import in_thread
 from haagent.effects.recorder import Recorder
+from haagent.effects.routes import Routes
 from haagent.effects.scripts import TrackScripts
 from haagent.effects.sockets import VrrpSockets
 from haagent.effects.systemd import ServiceManager
@@ -142,6 +145,8 @@ class Worker:
         self.notifier = Notifier(configuration, run.node, self.tell)
         self.scripts = TrackScripts(configuration, self.deliver, self.tell)
         self.dumps = Dumps(self)
+        self.routes = Routes(configuration, self.tell)
+        self.settings = HostSettings()
         self.companions = Companions(configuration, run.node, self.deliver, self.tell)
         self.peers = Peers(self.loop, run.node, self.deliver, self.tell)
         self.arbitration: Arbitration | None = None
@@ -160,6 +165,8 @@ class Worker:
         """Take over or sweep what an earlier run left, then begin."""
         self.addresses.reconfigure(self.configuration.instances)
         self._sweep()
+        self.routes.start()
+        self.settings.hold(host_settings(self.configuration))
         self.sockets.reconfigure(self.configuration.instances)
         self.listener.reconfigure(self.configuration.instances)
         self.watch.reconfigure(self.configuration.instances, tracked_interfaces(self.configuration))
@@ -210,9 +217,11 @@ class Worker:
     def _remove_remains(self) -> None:
         """Close, remove, and only then take the gate away."""
         self.gate.close_all()
+        self.routes.close()
         left = self.addresses.sweep()
         if left:
             LOG.warning("removed addresses that were still there: %s", ", ".join(left))
+        self.settings.close()
         self.gate.remove()
 
     def _resumable(self) -> tuple[tuple[str, int], ...]:
@@ -226,6 +235,8 @@ class Worker:
 
     def _sweep(self) -> None:
         resumed = {claim for claim, _ in self.node.parameters.resume}
+        groups = [group for group in self.node.groups.values() if group.name in resumed]
+        self.routes.sweep(keep=[member.name for group in groups for member in group.members])
         if not resumed:
             left = self.addresses.sweep()
             if left:
@@ -286,7 +297,9 @@ class Worker:
                 self._announce(instance, rounds)
             case InstallAddresses(instance):
                 self.addresses.install(instance, self._lifetime())
+                self.routes.install(instance)
             case RemoveAddresses(instance):
+                self.routes.remove(instance)
                 self.addresses.remove(instance)
             case ExtendGate() | OpenGate() | CloseGate():
                 self._work_the_gate(action, reading)
@@ -359,6 +372,7 @@ class Worker:
         """Renew address lifetimes while the session lives, write the snapshot, pet the watchdog."""
         if self.node.session.live(self.clock.read().now):
             self.addresses.refresh(self._lifetime())
+        self.routes.check()
         self.service.watchdog()
         self._rounds += 1
         if self._rounds % INSPECT_EVERY == 0:
@@ -515,6 +529,8 @@ class Worker:
         self.gate.reconfigure(guards(both))
         self.sockets.reconfigure(both.instances)
         self.addresses.reconfigure(both.instances)
+        self.routes.reconfigure(both)
+        self.settings.hold(host_settings(both))
         self.listener.reconfigure(fresh.instances)
         self.watch.reconfigure(both.instances, tracked_interfaces(self.configuration))
         parameters = node_parameters(fresh, self.run, ())

@@ -54,6 +54,9 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--advert", type=float, default=1.0, show_default=True, help="Advert interval in seconds."
         ),
+        click.option(
+            "--strict", is_flag=True, help="haagent: no peers, so only the arbiter renews (release mode)."
+        ),
         click.option("--nodes", type=click.IntRange(2, 3), default=2, show_default=True),
         click.option("--daemon", type=click.Choice(DAEMONS), default="haagent", show_default=True),
     ):
@@ -84,20 +87,22 @@ def lab() -> None:
 
 @lab.command()
 @_run_options
-def demo(*, daemon: str, nodes: int, advert: float, quick: bool, out: Path) -> None:
+def demo(*, daemon: str, nodes: int, advert: float, strict: bool, quick: bool, out: Path) -> None:
     """Kill, freeze and partition the MASTER in turn; print and draw what happened.
 
     Ends with status 1 when two nodes of haagent ever owned the address at once.
     """
-    _run(SCENARIOS["demo"], daemon=daemon, nodes=nodes, advert=advert, quick=quick, out=out)
+    _run(SCENARIOS["demo"], daemon=daemon, nodes=nodes, advert=advert, strict=strict, quick=quick, out=out)
 
 
 @lab.command("run")
 @click.argument("name", metavar="SCENARIO", type=click.Choice(tuple(SCENARIOS)))
 @_run_options
-def run_scenario(*, name: str, daemon: str, nodes: int, advert: float, quick: bool, out: Path) -> None:
+def run_scenario(
+    *, name: str, daemon: str, nodes: int, advert: float, strict: bool, quick: bool, out: Path
+) -> None:
     """Play one SCENARIO (see `haagent lab scenarios`) and judge it."""
-    _run(scenario(name), daemon=daemon, nodes=nodes, advert=advert, quick=quick, out=out)
+    _run(scenario(name), daemon=daemon, nodes=nodes, advert=advert, strict=strict, quick=quick, out=out)
 
 
 @lab.command()
@@ -110,11 +115,12 @@ def scenarios() -> None:
 
 @lab.command()
 @_cluster_options
-def up(daemon: str, nodes: int, advert: float) -> None:
+def up(daemon: str, nodes: int, advert: float, strict: bool) -> None:
     """Build a cluster and leave it running, to look around in."""
     with _clean_exit():
         require_lab_host()
-        cluster = Cluster(standard(_kind(daemon), nodes, ClusterSpec(advert=_advert(advert))))
+        spec = ClusterSpec(advert=_advert(advert))
+        cluster = Cluster(standard(_kind(daemon), nodes, spec, failsafe=not strict))
         try:
             owner = cluster.wait_until_up(SECOND, 30 * SECOND)
         except BaseException:
@@ -159,14 +165,16 @@ def _advert(seconds: float) -> Duration:
     return advert
 
 
-def _run(chosen: Scenario, *, daemon: str, nodes: int, advert: float, quick: bool, out: Path) -> None:
+def _run(
+    chosen: Scenario, *, daemon: str, nodes: int, advert: float, strict: bool, quick: bool, out: Path
+) -> None:
     with _clean_exit():
         require_lab_host()
         spec = ClusterSpec(advert=SECOND // 10 if quick else _advert(advert))
         click.echo(
             f"{chosen.name}: {chosen.summary}; {daemon} on {nodes} nodes, advert {to_seconds(spec.advert):g} s"
         )
-        with Cluster(standard(_kind(daemon), nodes, spec)) as cluster:
+        with Cluster(standard(_kind(daemon), nodes, spec, failsafe=not strict)) as cluster:
             play(cluster, chosen.steps(spec.advert), _tell)
             verdict = judge(cluster.finish())
         about = {

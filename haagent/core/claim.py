@@ -34,7 +34,8 @@ from haagent.core.session import Session
 from haagent.core.units import SECOND, Duration, Instant, Now
 
 Observe = Callable[[str], SessionObservation]
-LOOK_AGAIN: Duration = 10 * SECOND  # a hint may be lost, and with it a bid; so whoever cares reads now and then
+# A hint may be lost, and with it a bid: whoever cares reads now and then.
+LOOK_AGAIN: Duration = 10 * SECOND
 
 
 class Purpose(Enum):
@@ -392,7 +393,8 @@ class Claim:
     def _swap(self, purpose: Purpose, record: ClaimRecord, now: Now) -> Actions:
         self._writes += 1
         writer = f"{self.session.parameters.node}.{self.session.incarnation}.{self._writes}"
-        signed = replace(record, by=f"{writer}.{now.fast:x}")  # an incarnation outlives its worker, which counts anew
+        # An incarnation outlives its worker, and the next one counts anew: the time makes the write unique.
+        signed = replace(record, by=f"{writer}.{now.fast:x}")
         self.pending = PendingSwap(purpose, signed.encode(), signed, self.record, retry_at=now.fast)
         return (SwapRegister(self.register, self.pending.value, self.record),)
 

@@ -367,10 +367,14 @@ class Node:
         return actions
 
     def _petition(self, now: Now) -> Actions:
-        """Ask the electors to renew the session, for the claims that are held."""
+        """Ask the electors to renew the session, for the claims that are in use.
+
+        Not for one that is on its way back to an arbiter that does not answer: then the session must be able to
+        expire, or nobody could take the claim over.
+        """
         if not (self.parameters.session.electors or self.session.electors or self.petitioner.asking):
             return ()
-        held = tuple(group.claim for group in self.groups.values() if group.claim.held)
+        held = tuple(group.claim for group in self.groups.values() if group.claim.held and group.raised)
         listed = frozenset(elector for claim in held if claim.claim for elector in claim.claim.electors)
         return self.petitioner.step({claim.name: claim.epoch for claim in held}, listed, now)
 

@@ -85,7 +85,8 @@ class Session:
         self.generation = 0
         self.seq = 0
         self.confirmed_seq = 0  # the last one written for certain
-        self.longest_lease = parameters.lease  # of anybody, ever seen: what to assume of a record that is gone
+        # Of anybody, ever seen: what to assume of a record that is gone.
+        self.longest_lease = parameters.lease
         self.deadline: Instant = 0
         self.confirmed_t0: Instant = 0  # the latest t0 that counted: "valid as of then"
         self.renewed_by = ""
@@ -323,10 +324,12 @@ class Session:
     def _write(self, now: Now) -> Actions:
         self.seq += 1
         p = self.parameters
+        # A lease that a reload made shorter: we still count on the longer one, so others must, too.
+        lease = max(p.lease, self.deadline + p.guard - now.fast)
         record = SessionRecord(
             holder=self.holder,
             seq=self.seq,
-            lease=max(p.lease, self.deadline + p.guard - now.fast),  # not less than we still count on, if it was longer
+            lease=lease,
             renew=self._rhythm(),
             host=p.host,
             electors=p.electors,
@@ -360,7 +363,8 @@ class Session:
         """Decide, from a fresh look at the register, whether this incarnation goes on."""
         session = _parse(record)
         if session is not None and session.holder.node == self.parameters.node:
-            self.seq = max(self.seq, session.seq)  # it grows over incarnations: others tell old from new by it
+            # It grows over incarnations: others tell old from new by it.
+            self.seq = max(self.seq, session.seq)
         mine = session is not None and not session.ended and session.holder == self.holder
         if mine and session is not None:
             # Ours, but not the write we expected: a resumed run of this incarnation, or a store that lost data.

@@ -102,8 +102,10 @@ def _acknowledgements(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def add_address(ifindex: int, virtual: VirtualAddress, lifetime: int) -> Request:
+def add_address(ifindex: int, virtual: VirtualAddress, lifetime: int, *, ours: bool = True) -> Request:
     """Return the request that puts an address on an interface, or renews it, for ``lifetime`` whole seconds.
+
+    ``ours`` marks it as one that comes and goes with an instance.
 
     Note that Linux creates the address if it is not there, whatever the request says. Raises EffectError.
     """
@@ -122,7 +124,8 @@ def add_address(ifindex: int, virtual: VirtualAddress, lifetime: int) -> Request
         attributes += _attribute(_IFA_BROADCAST, broadcast.packed)
     attributes += _attribute(_IFA_CACHEINFO, struct.pack("=IIII", preferred, valid, 0, 0))
     attributes += _attribute(_IFA_FLAGS, struct.pack("=I", flags))
-    attributes += _attribute(_IFA_PROTO, bytes((ADDRESS_PROTOCOL,)))
+    if ours:
+        attributes += _attribute(_IFA_PROTO, bytes((ADDRESS_PROTOCOL,)))
     return _message(RTM_NEWADDR, _REPLACE | _CREATE, ifindex, virtual, attributes)
 
 

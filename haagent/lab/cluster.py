@@ -6,6 +6,7 @@ it failed half way.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from haagent.lab.daemons import (
     daemon,
     etcd_block,
     keepalived_conf,
+    peers_block,
 )
 from haagent.lab.faults import ArbiterServers
 from haagent.lab.namespaces import LabError
@@ -170,9 +172,21 @@ class Cluster:
         self.close()
 
 
-def standard(kind: DaemonKind, nodes: int, spec: ClusterSpec) -> ClusterOptions:
-    """Return the usual cluster: ``kind`` on every node; for haagent a three-member etcd as its arbiter."""
+def standard(kind: DaemonKind, nodes: int, spec: ClusterSpec, *, failsafe: bool = True) -> ClusterOptions:
+    """Return the usual cluster: ``kind`` on every node; for haagent a three-member etcd as its arbiter.
+
+    With ``failsafe`` the nodes also renew by promises, over lan and mgmt.
+    """
     kinds = (kind,) * nodes
     if kind == "keepalived":
         return ClusterOptions(kinds=kinds, spec=spec)
-    return ClusterOptions(kinds=kinds, spec=spec, arbiters=3, arbiter=EtcdArbiter)
+    addition = _know_each_other if failsafe else _nothing
+    return ClusterOptions(kinds=kinds, spec=spec, arbiters=3, arbiter=EtcdArbiter, addition=addition)
+
+
+def _know_each_other(_node: Node, topology: Topology) -> str:
+    key = topology.workdir / "peers.key"
+    if not key.exists():
+        key.write_text(secrets.token_hex(32))
+        key.chmod(0o600)
+    return peers_block(topology.nodes, key)

@@ -200,6 +200,12 @@ def etcd_block(endpoints: Sequence[str]) -> str:
     return f"arbiter etcd {{\n    endpoints {' '.join(endpoints)}\n}}\n"
 
 
+def peers_block(nodes: Sequence[Node], key_file: Path) -> str:
+    """Return a ``peers`` block with both networks of every node."""
+    lines = (f"key_file {key_file}", *(f"node {node.name} {node.mgmt} {node.lan4}" for node in nodes))
+    return "peers {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+
+
 def daemon(
     kind: DaemonKind, node: Node, directory: Path, configuration: str, addition: str = ""
 ) -> Keepalived | Haagent:

@@ -12,8 +12,9 @@ import time
 import pytest
 from agent_lab import LEASE, Lab, agents, eventually, log_of, ms, remains
 
-from haagent.core.units import MILLISECOND, SECOND
+from haagent.core.units import MILLISECOND
 from haagent.lab import faults
+from haagent.lab.namespaces import run
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd]
 LONGEST_TAKEOVER = 2 * LEASE  # W = 1.1 x lease, and time to act on a busy machine
@@ -83,6 +84,8 @@ def test_a_killed_node_that_starts_again_sweeps_and_gets_it_back_by_handover(pai
     assert node1.process is not None
     node1.process.kill()
     pair.wait_owner("node2")
+    # a left-over that no lifetime ends, so that only sweeping can
+    run("ip", "-n", node1.node.namespace, "addr", "replace", "192.0.2.100/32", "dev", "lan")
     swept, begun = log_of(node1, "removed addresses left by an earlier run"), time.monotonic_ns()
     node1.start()
     pair.wait_owner("node1")
@@ -99,9 +102,8 @@ def test_sigterm_hands_over_at_once_and_leaves_nothing(pair: Lab):
         pair.wait_owner("node1")
         before = time.monotonic_ns()
         node1.stop()
-        taken = pair.wait_owner("node2")
+        pair.wait_owner("node2")
         outages.append(pair.outage(before))
-        assert taken - before < SECOND
         assert not remains(node1.node)
         assert node1.process is not None
         assert node1.process.tree() == ()

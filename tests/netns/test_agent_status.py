@@ -188,7 +188,7 @@ def test_gate_required_refuses_where_packets_cannot_be_checked(bare: Lab, tmp_pa
     done = start(bare, tmp_path, PLAIN, "arbiter none\nhaagent {\n    gate bpf\n}\n", *lacking)
     assert done.returncode == 69, done.stderr
     assert "gate bpf" in done.stderr
-    assert "CAP_BPF" in done.stderr
+    assert "CAP_SYS_ADMIN" in done.stderr
     assert "starting another" not in done.stderr
 
 

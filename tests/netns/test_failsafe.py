@@ -21,7 +21,7 @@ from agent_lab import PACE, Agent, Lab, arbiter_block, eventually, ms
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from haagent.lab import faults
 from haagent.lab.arbiter import EtcdArbiter
-from haagent.lab.daemons import ClusterSpec, keepalived_conf
+from haagent.lab.daemons import ClusterSpec, keepalived_conf, peers_block
 from haagent.lab.faults import PacketFault, PortRule
 from haagent.lab.namespaces import inside
 from haagent.lab.observers import ETH_P_ALL, observe
@@ -36,12 +36,6 @@ WAIT = LEASE * 11 // 10
 LATE = 150 * MILLISECOND  # for noticing on a busy machine
 SPEC = ClusterSpec(advert=ADVERT, vip6=None)
 MEMBERS = 3
-
-
-def peers_block(nodes: Sequence[Node], key_file: Path) -> str:
-    """Return a ``peers`` block with both networks of every node."""
-    lines = [f"node {node.name} {node.mgmt} {node.lan4}" for node in nodes]
-    return "peers {\n" + "".join(f"    {line}\n" for line in (f"key_file {key_file}", *lines)) + "}\n"
 
 
 class FailsafeLab(Lab):

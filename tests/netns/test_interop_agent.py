@@ -107,6 +107,14 @@ def sweep(built: Lab) -> None:
                 run("ip", "-n", node.namespace, "addr", "del", address, "dev", "lan")
 
 
+def elected(built: Lab, better: Agent | Keepalived, worse: Agent | Keepalived) -> None:
+    """Wait until both are where their priorities put them."""
+    until = time.monotonic() + 12
+    while not (is_in(better, "MASTER") and is_in(worse, "BACKUP")):
+        assert time.monotonic() < until, f"{states(better)} and {states(worse)}\n{built.logs()}"
+        time.sleep(0.02)
+
+
 @pytest.fixture(scope="module")
 def network() -> Iterator[Lab]:
     with lab(arbiters=0) as made:
@@ -130,7 +138,7 @@ def test_elects_and_hands_over(built: Lab, name: str, kinds: tuple[DaemonKind, D
         start(built, kinds[0], "node1", wire, BETTER),
         start(built, kinds[1], "node2", wire, WORSE),
     )
-    eventually(lambda: is_in(better, "MASTER") and is_in(worse, "BACKUP"), 8, "the election")
+    elected(built, better, worse)
     settled = time.monotonic_ns()
     time.sleep(2.2 * to_seconds(wire.interval))
     assert not built.adverts("node2", settled)
@@ -152,7 +160,7 @@ def test_the_better_one_preempts(built: Lab, name: str, kinds: tuple[DaemonKind,
     worse = start(built, kinds[1], "node2", wire, WORSE)
     eventually(lambda: is_in(worse, "MASTER"), 8, "being alone")
     better = start(built, kinds[0], "node1", wire, BETTER)
-    eventually(lambda: is_in(better, "MASTER") and is_in(worse, "BACKUP"), 8, "preemption")
+    elected(built, better, worse)
     settled = time.monotonic_ns()
     time.sleep(2.2 * to_seconds(wire.interval))
     assert not built.adverts("node2", settled)
@@ -166,7 +174,7 @@ def test_takes_over_when_the_other_is_killed(built: Lab, kinds: tuple[DaemonKind
         start(built, kinds[0], "node1", wire, BETTER),
         start(built, kinds[1], "node2", wire, WORSE),
     )
-    eventually(lambda: is_in(better, "MASTER") and is_in(worse, "BACKUP"), 8, "the election")
+    elected(built, better, worse)
     time.sleep(to_seconds(wire.interval))
     assert better.process is not None
     better.process.kill()

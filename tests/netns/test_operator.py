@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import agent_lab
 import pytest
@@ -24,10 +25,10 @@ def pair() -> Iterator[Lab]:
         patch.setattr(agent_lab, "PREFIX", "hao")
         with lab() as made:
             made.agent("node1")
-            made.wait_owner("node1")
+            made.wait_owner("node1", patience=30)
             backup = made.agent("node2")
-            eventually(backup.socket.exists, what="the control socket")
-            eventually(lambda: backup.instance()["state"] == "BACKUP")
+            eventually(backup.socket.exists, patience=30, what="the control socket")
+            eventually(lambda: backup.instance()["state"] == "BACKUP", patience=30)
             yield made
 
 
@@ -69,11 +70,15 @@ def test_operators_at_work(pair: Lab, tmp_path: Path) -> None:
 
 def they_say_why(node1: Agent, node2: Agent) -> None:
     assert "it is MASTER, and stays so" in ask(node1, "why", "VI_1")
-    backup = json.loads(ask(node2, "why", "VI_1", "--json"))
+    backup: dict[str, Any] = {}
+
+    def waits() -> bool:
+        """A node that has just started waits for that first."""
+        backup.update(json.loads(ask(node2, "why", "VI_1", "--json")))
+        return bool(re.search(r"must be silent for 0\.\d s more, and node1 must release", backup["next"]))
+
+    eventually(waits, what="waiting for node1")
     assert backup["claim"]["holder"] == "node1"
-    assert re.search(r"must be silent for 0\.\d s more, and node1 must release", backup["next"]), backup[
-        "next"
-    ]
     assert backup["other_session"]["expires_boot_ns"] > backup["written_boot_ns"]
 
 
@@ -85,7 +90,9 @@ def hand_over(pair: Lab, node1: Agent) -> None:
     pair.wait_owner("node2")
     pair.wait_owner("node1")
     print(f"switchover there and back: the longest time without an answer is {ms(pair.outage(before))}")
-    assert pair.outage(before) < 100_000_000
+    assert (
+        pair.outage(before) < 300_000_000
+    )  # the lease is 500 ms, a silent MASTER takes plain VRRP as long as that
     assert pair.dual(before) == 0
 
 

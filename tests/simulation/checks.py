@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BUSY = 4000  # events and actions of one host in one simulated second; a healthy one stays below a tenth
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818 - it is the promise that is broken
     """A promise was broken; ``check`` names it."""
 
     def __init__(self, check: str, text: str) -> None:

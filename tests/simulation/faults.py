@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from haagent.core.events import PauseRequested, ResumeRequested, SwitchoverRequested
 from haagent.core.records import SESSIONS
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from tests.simulation.checks import Broken
-from tests.simulation.configuration import host_config
 from tests.simulation.plan import HOLDER, NODES, Fault
 
 if TYPE_CHECKING:
