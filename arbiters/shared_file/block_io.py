@@ -49,16 +49,20 @@ class VotingFileIO:
         self._buffer = mmap.mmap(-1, 64 * PAGE)
         self.flags = 0
 
-    def open(self, path: str, lock: str) -> None:
-        """Open ``path`` anew. Raises OSError; EADDRINUSE means that another process holds the lock."""
+    def open(self, path: str, lock: str, flags: int = os.O_RDWR) -> None:
+        """Open ``path`` anew. Raises OSError; EADDRINUSE means that another process holds ``lock`` (empty: none)."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if self._lock is None:
-            holder = socket.socket(socket.AF_UNIX)
-            holder.bind("\0" + lock)
-            self._lock = holder
-        self._file, self.flags = open_direct(path, os.O_RDWR | os.O_DSYNC)
+        if lock and self._lock is None:
+            self._lock = _taken(lock)
+        self._file, self.flags = open_direct(path, flags | os.O_DSYNC)
+
+    def close(self) -> None:
+        """Close the file. The lock stays until the process ends."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def exchange(self, at: int, data: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:
         """Write ``data`` durably, then return what ``ranges`` hold. Raises OSError."""
@@ -87,6 +91,16 @@ class VotingFileIO:
         if size > len(self._buffer):
             self._buffer = mmap.mmap(-1, size)
         return memoryview(self._buffer)[:size]
+
+
+def _taken(lock: str) -> socket.socket:
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind("\0" + lock)
+    except OSError:
+        holder.close()
+        raise
+    return holder
 
 
 def open_direct(path: str, flags: int) -> tuple[int, int]:

@@ -89,7 +89,8 @@ class Files:
 
     def troubles(self) -> str:
         """Return what is wrong with which file, in one line."""
-        return "; ".join(f"{file.path}: {file.trouble}" for file in self._files if file.trouble) or "all were slow"
+        troubles = [f"{file.path}: {file.trouble or file.damage}" for file in self._files if file.trouble or file.damage]
+        return "; ".join(troubles) or "all were slow"
 
     def ask(self, registers: tuple[int, ...], block: Block | None, deadline: float) -> Round:
         """Begin a round: every file writes ``block`` and reads ``registers``."""
@@ -190,8 +191,8 @@ class Round:
 
     @property
     def waiting(self) -> bool:
-        """Say whether a healthy file has yet to answer."""
-        return any(not job.done.done() and not self._files[index].trouble for index, job in self._jobs.items())
+        """Say whether there is an answer to come: from a healthy file, or not yet taken."""
+        return not self._answers.empty() or any(not job.done.done() and not self._files[index].trouble for index, job in self._jobs.items())
 
     async def next(self) -> tuple[int, Answer]:
         """Return the next answer, with the index of its file. Waits for ever if there is none."""

@@ -125,9 +125,10 @@ class SharedFileArbiter:
 
     async def _swap_at(self, place: Place, wanted: Wanted, deadline: float) -> int:
         """Return the version of our value, or 0 if this is another register's place. Raises Conflict."""
-        if wanted.version and not place.name:  # do not take a place for a register that should be elsewhere
-            place.learn(await self._settled(place, deadline))
-            if place.name not in ("", wanted.name):
+        if wanted.version and not place.name:  # the register is there already, or nowhere
+            if await self._settled(place, deadline) is None:
+                raise Conflict(f"{wanted.name} holds nothing")
+            if place.name != wanted.name:
                 return 0
         done = await self._attempt(place, wanted, deadline)
         if done.phase is Phase.SWAPPED:
@@ -158,31 +159,35 @@ class SharedFileArbiter:
                 self.files.slot, self.files.count, place.mine, wanted, standing=place.standing, highest=place.highest
             )
             try:
-                for lost in range(1_000_000):
-                    place.adopt(attempt)
-                    async for attempt in self._ballot(place, attempt, deadline):
-                        place.adopt(attempt)
+                lost = 0
+                while True:
+                    attempt = await self._ballot(place, attempt, deadline)
                     if attempt.phase is not Phase.LOST:
-                        break
-                    pause = min(BACKOFF * 2.0**min(lost, 10), LONGEST_BACKOFF)
+                        return attempt
+                    pause = min(BACKOFF * 2.0 ** min(lost, 10), LONGEST_BACKOFF)
                     await asyncio.sleep(pause * random.random())  # noqa: S311 - only to get out of step
-                    attempt = attempt.again()
+                    attempt, lost = attempt.again(), lost + 1
             finally:
                 place.adopt(attempt)
+
+    async def _ballot(self, place: Place, attempt: Attempt, deadline: float) -> Attempt:
+        """Run one ballot to its end. What a round may write is remembered before it is written."""
+        while attempt.phase not in ENDS:
+            place.adopt(attempt)
+            attempt = await self._round(place.number, attempt, deadline)
         return attempt
 
-    async def _ballot(self, place: Place, attempt: Attempt, deadline: float) -> AsyncIterator[Attempt]:
-        """Yield each state of ``attempt`` before anything is written because of it."""
-        while attempt.phase not in ENDS:
-            number = attempt.round
-            with self.files.ask((place.number,), attempt.block, deadline) as asked:
-                while attempt.round == number and attempt.phase not in ENDS:
-                    index, answer = await asked.next()
-                    view = answer[place.number]
-                    if isinstance(view, View):
-                        attempt = attempt.hear(number, index, view)
-                        self.files.notice_replaced(dict(attempt.heard))
-            yield attempt
+    async def _round(self, number: int, attempt: Attempt, deadline: float) -> Attempt:
+        """Write and read at every file until a majority has brought the attempt further."""
+        after = attempt
+        with self.files.ask((number,), attempt.block, deadline) as asked:
+            while after.round == attempt.round and after.phase not in ENDS:
+                index, answer = await asked.next()
+                view = answer[number]
+                if isinstance(view, View):
+                    after = after.hear(attempt.round, index, view)
+                    self.files.notice_replaced(dict(after.heard))
+        return after
 
 
 def record(accepted: Accepted | None) -> Record | None:

@@ -26,6 +26,7 @@ from arbiters.shared_file.views import DamagedRegister, Reader
 LOG = logging.getLogger("haagent.arbiter.shared_file")
 REOPEN_PAUSE = 0.5  # seconds until a file that failed is tried again
 LOCK_PAUSE = 0.01  # seconds; our own earlier run is just going
+REREADS = 2
 CLOSE_PATIENCE = 0.3  # seconds to wait for the process of a file that is not hung
 
 Answer = dict[int, View | DamagedRegister]
@@ -76,6 +77,7 @@ class VotingFile:
         self.path, self._admission = path, admission
         self.header: Header | None = None
         self.trouble = "it has not answered yet"
+        self.damage = ""  # of some register, which then does not count here
         self.refused = False
         self._said = ""
         self._channel: Channel | None = None
@@ -144,6 +146,7 @@ class VotingFile:
         self._reader = Reader(header, self._slot)
         if not self._channel.direct:
             self._say_once("this file system has no O_DIRECT: reads may come from this host's cache")
+        self._well()
 
     async def _announce(self, header: Header) -> None:
         """Write our presence, and give a run of this node on another host time to see it and stop."""
@@ -213,7 +216,13 @@ class VotingFile:
             slot = reader.next_slot[register]
             at = reader.header.block_at(register, self._slot, slot)
             data = seal(encode(job.block), reader.header.place(register, self._slot, slot))
-        return self._read(await self._channel.exchange(at, data, reader.ranges(job.registers)), job.registers)
+        answer = self._read(await self._channel.exchange(at, data, reader.ranges(job.registers)), job.registers)
+        for _ in range(REREADS):  # a block that is just being written may look like anything
+            if not any(isinstance(view, DamagedRegister) for view in answer.values()):
+                break
+            answer = self._read(await self._channel.exchange(0, b"", reader.ranges(job.registers)), job.registers)
+        self._note_damage(answer)
+        return answer
 
     def _read(self, raw: bytes, registers: tuple[int, ...]) -> Answer:
         assert self._reader is not None
@@ -223,11 +232,14 @@ class VotingFile:
                 self._duplicate(there)
             raise FileTrouble("the mark of this run is gone from it: was it restored from a copy?")
         self.header = self._reader.header
-        answer = self._reader.views(raw, registers)
+        return self._reader.views(raw, registers)
+
+    def _note_damage(self, answer: Answer) -> None:
+        self.damage = ""
         for register, view in answer.items():
             if isinstance(view, DamagedRegister):
-                self._say_once(f"register {register}: {view}; it does not count there")
-        return answer
+                self.damage = f"register {register}: {view}; it does not count there"
+                self._say_once(self.damage)
 
     def _overdue(self, job: Job) -> None:
         """The deadline passed while the file was busy with ``job``: what was written does not count, ever."""

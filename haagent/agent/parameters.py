@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 from ipaddress import ip_address
 
-from haagent.config.model import ArbiterConfig, Configuration, IPAddress, Peers, SyncGroup, Track, VrrpInstance
+from haagent.config.model import (
+    ArbiterConfig,
+    Configuration,
+    IPAddress,
+    Peers,
+    SyncGroup,
+    Track,
+    VrrpInstance,
+)
 from haagent.core.group import GroupParameters
 from haagent.core.instance import AnnounceParameters, InstanceParameters
 from haagent.core.node import NodeParameters, interface_tracker

@@ -114,7 +114,13 @@ PROFILES = {
             sharp=True,
         ),
         Profile("crash", {}, calm=True, noise=0.0),
-        Profile("pauses", {"vm_pause": 6, "crash": 2, "cut_arbiter": 2, "cut_lan": 2}, pause_allowed=True),
+        Profile("pauses", {"vm_pause": 6, "cut_lan": 2, "mute": 2}, pause_allowed=True),
+        Profile(
+            "pauses alone",
+            {"vm_pause": 6, "crash": 2, "cut_arbiter": 3},
+            pause_allowed=True,
+            judged=False,
+        ),
         Profile(
             "instant restore", {"instant_restore": 4, "crash": 3, "cut_arbiter": 2, "mute": 3}, judged=False
         ),
