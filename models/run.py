@@ -149,8 +149,6 @@ DEFECTS = (
             LATE_PROMISE, "MUT_PROMISE_RESETS_OBSERVATION", *CALM),
     _breaks("late-promise+stale-read-denies", "and a stale read settles that a claim swap did not happen",
             LATE_PROMISE, "MUT_STALE_READ_DENIES", "ONLY_EXCL", *CALM),
-    _breaks("late-promise+grant-in-first-w", "and a node grants in the first W after its start",
-            LATE_PROMISE, "MUT_GRANT_IN_FIRST_W", "ONLY_EXCL", *CRASH, quick=False),
     _breaks("promised-may-end+take-in-first-w", "a promised node ends the session, restarts, takes the claim",
             "VAR_PROMISED_MAY_END", "MUT_TAKE_IN_FIRST_W", *CRASH, quick=False),
 )  # fmt: skip
@@ -163,7 +161,7 @@ REDUNDANT = (
     _holds("alone:resets-observation", "covered by: late promises do not count", "MUT_PROMISE_RESETS_OBSERVATION",
            *CALM, quick=False),
     _holds("alone:stale-read-denies", "covered by: late promises do not count", "MUT_STALE_READ_DENIES", *CALM, quick=False),
-    _holds("alone:grant-in-first-w", "covered by: late promises do not count", "MUT_GRANT_IN_FIRST_W", *CRASH, "L=1", quick=False),
+    _holds("alone:grant-in-first-w", "covered by: a promise binds against my own old claim too", "MUT_GRANT_IN_FIRST_W", *CRASH, "L=1", quick=False),
     _holds("alone:take-in-first-w", "covered by: a promised node does not end the session", "MUT_TAKE_IN_FIRST_W",
            *CRASH, "L=1", quick=False),
 )  # fmt: skip

@@ -261,7 +261,7 @@ def _successor(base: Accepted | None, wanted: Wanted, attempt: Attempt) -> Accep
 
 
 def _accepted(attempt: Attempt) -> Attempt:
-    """Phase 2 is done: ``mine.accepted`` is decided. Was that our value, or built on it?"""
+    """Phase 2 is done: ``mine.accepted`` is decided, and we say whether it is our value or built on it."""
     decided, wanted = attempt.mine.accepted, attempt.wanted
     assert decided is not None  # _accept never begins phase 2 with nothing
     done = replace(attempt, decided=decided)

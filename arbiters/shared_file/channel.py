@@ -35,7 +35,7 @@ class Channel:
         _ABANDONED[:] = [process for process in _ABANDONED if process.poll() is None]
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220 - vfork and exec, a millisecond
+            process = subprocess.Popen(  # vfork and exec, a millisecond
                 [sys.executable, "-I", "-S", str(Path(block_io.__file__)), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from arbiters.shared_file.ballot import Block, View, counted
 from arbiters.shared_file.layout import Header
@@ -176,7 +176,7 @@ class Round:
         self._again: dict[int, asyncio.TimerHandle] = {}
         self._closed = False
 
-    def __enter__(self) -> Round:
+    def __enter__(self) -> Self:
         for index in range(len(self._files)):
             self._post(index)
         return self

@@ -266,3 +266,8 @@ def host_settings(configuration: Configuration) -> dict[tuple[str, str], str]:
         for address in (*instance.addresses, *instance.excluded)
     }
     return {(device, "promote_secondaries"): "1" for device in sorted(devices)}
+
+
+def link_delays(configuration: Configuration) -> dict[str, LinkDelay]:
+    """Return interface_up_down_delays by interface."""
+    return {delay.interface: delay for delay in configuration.link_delays}

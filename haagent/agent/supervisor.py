@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
 
@@ -28,8 +29,8 @@ from haagent.agent.dumps import FORWARDED
 from haagent.agent.parameters import Run, arbitrated, guards
 from haagent.agent.pid_files import pid_file
 from haagent.agent.worker import Sources, run_worker
-from haagent.config.model import Configuration
-from haagent.effects import journal, namespace
+from haagent.config.model import Configuration, GlobalDefs
+from haagent.effects import framing, journal, namespace, scheduling
 from haagent.effects.addresses import Addresses
 from haagent.effects.gate import open_gate
 from haagent.effects.interfaces import host_identity
@@ -186,10 +187,23 @@ def run_agent(sources: Sources) -> int:
     run = Run(node, secrets.token_hex(4), host_identity())
     _warm_up(configuration)
     try:
-        with pid_file(sources.pid_file, os.getpid()):
+        with pid_file(sources.pid_file, os.getpid()), _framed(configuration.globals):
             return Supervisor(sources, configuration, run).supervise()
     finally:
         lock.close()
+
+
+@contextlib.contextmanager
+def _framed(defaults: GlobalDefs) -> Iterator[None]:
+    """Keep the umask and run the scripts that global_defs asks for, around the agent's life."""
+    process = defaults.process
+    if process.umask is not None:
+        os.umask(process.umask)
+    framing.run_once("startup_script", process.startup, process.startup_timeout, defaults)
+    try:
+        yield
+    finally:
+        framing.run_once("shutdown_script", process.shutdown, process.shutdown_timeout, defaults)
 
 
 def _form(configuration: Configuration) -> journal.Form:
@@ -208,6 +222,7 @@ def _work(sources: Sources, configuration: Configuration, run: Run, parent: int)
     try:
         if run.resumed:
             configuration = _reloaded(sources, configuration)
+        scheduling.apply(configuration.globals.process)
         asyncio.run(run_worker(sources, configuration, run))
     except HaagentError as error:
         LOG.error("%s", error)  # noqa: TRY400 - written for the operator, without a traceback

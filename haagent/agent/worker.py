@@ -28,6 +28,7 @@ from haagent.agent.parameters import (
     guards,
     host_settings,
     kept_for,
+    link_delays,
     node_parameters,
     peers,
     timing,
@@ -76,6 +77,7 @@ from haagent.effects.clock import Clock, Reading
 from haagent.effects.gate import Gate, Tier, open_gate
 from haagent.effects.host_settings import HostSettings
 from haagent.effects.journal import Journal
+from haagent.effects.link_delays import LinkDelays
 from haagent.effects.notify import Notifier
 from haagent.effects.peers import Peers
 from haagent.effects.plugins import find_plugin, load_plugin
@@ -140,7 +142,8 @@ class Worker:
         self.sockets = VrrpSockets(self.loop, self.deliver)
         self.announcer = Announcer()
         self.listener = AnnouncementListener(self.loop, self.deliver)
-        self.watch = NetworkWatch(self.deliver, self.addresses)
+        self.link_delays = LinkDelays(self.deliver, link_delays(configuration))
+        self.watch = NetworkWatch(self.link_delays.take, self.addresses)
         self.journal = Journal(frozenset(script.name for script in configuration.scripts))
         self.notifier = Notifier(configuration, run.node, self.tell)
         self.scripts = TrackScripts(configuration, self.deliver, self.tell)
@@ -201,6 +204,7 @@ class Worker:
             await self.arbitration.aclose()
         self.peers.close()
         await self.watch.aclose()
+        self.link_delays.close()
         self._remove_remains()
         self.timer.close()
         self.listener.close()
@@ -531,6 +535,7 @@ class Worker:
         self.addresses.reconfigure(both.instances)
         self.routes.reconfigure(both)
         self.settings.hold(host_settings(both))
+        self.link_delays.reconfigure(link_delays(fresh))
         self.listener.reconfigure(fresh.instances)
         self.watch.reconfigure(both.instances, tracked_interfaces(self.configuration))
         parameters = node_parameters(fresh, self.run, ())
@@ -586,7 +591,7 @@ async def run_worker(sources: Sources, configuration: Configuration, run: Run) -
     await worker.aclose()
 
 
-def _crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _crash(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """End the worker on an error nobody handles: the gate closes by itself, the supervisor starts another."""
     LOG.critical("defect: %s", context.get("message"), exc_info=context.get("exception"))
     logging.shutdown()

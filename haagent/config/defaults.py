@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from haagent.config.commands import read_command
 from haagent.config.model import DumpFiles, Garp, GlobalDefs, IPAddress, NotifyFifo
+from haagent.config.process import read_process_settings
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import address, choice, integer, interface
@@ -73,6 +74,7 @@ def _read_globals(section: Section) -> GlobalDefs:
         fifos=_read_fifos(section, words),
         fifo_states_on_reload="fifo_write_vrrp_states_on_reload" in section,
         dumps=_read_dumps(section),
+        process=read_process_settings(section, *(*words, None, None)[:2]),
     )
 
 

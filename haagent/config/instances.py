@@ -97,6 +97,7 @@ def read_instance(
         preempt=preempt,
         preempt_delay=delay,
         source=source,
+        track_source=source is not None and "track_src_ip" in section,
         multicast_group=_group(reading, family, unicast),
         unicast=unicast,
         auth_pass=read_auth_pass(section, reading.name, version, strict=strict),

@@ -26,7 +26,7 @@ use_pid_dir                -                           note
 child_wait_time            SECONDS                     note
 linkbeat_use_polling       -                           warn  link state comes from netlink only
 linkbeat_interfaces        {LINE}                      warn  link state comes from netlink only
-interface_up_down_delays   {LINE}                      warn  link changes count at once
+interface_up_down_delays   {IF DOWN [UP]}              do
 garp_group                 {LINE}                      note  announcements are not paced
 track_group                NAME {LINE}                 warn  static addresses and routes are not tracked
 static_ipaddress           {ADDRESS}                   do
@@ -82,10 +82,10 @@ checker_log_all_failures   [BOOL]                      lvs
 rs_init_notifies           [BOOL]                      lvs
 use_symlink_paths          [BOOL]                      note
 set_supplementary_groups   [BOOL]                      note
-startup_script             CMD ...                     warn  it is not run; use the service unit's ExecStartPre=
-startup_script_timeout     SECONDS                     note
-shutdown_script            CMD ...                     warn  it is not run; use the service unit's ExecStopPost=
-shutdown_script_timeout    SECONDS                     note
+startup_script             CMD ...                     do
+startup_script_timeout     SECONDS                     do
+shutdown_script            CMD ...                     do
+shutdown_script_timeout    SECONDS                     do
 vrrp_iptables              [IN OUT]                    note  the gate filters, without iptables
 vrrp_ipsets                [NAMES ...]                 note  the gate filters, without ipsets
 nftables                   [TABLE]                     note  the gate has its own table
@@ -116,13 +116,13 @@ notify_fifo_script         CMD ...                     do
 vrrp_notify_fifo           PATH [USER GROUP]           do
 vrrp_notify_fifo_script    CMD ...                     do
 fifo_write_vrrp_states_on_reload  -                    do
-dynamic_interfaces         [allow_if_changes]          note
+dynamic_interfaces         [allow_if_changes]          do
 max_auto_priority          [N]                         note  scheduling belongs to the service unit
 min_auto_priority_delay    N                           note  scheduling belongs to the service unit
-vrrp_priority              N                           note  scheduling belongs to the service unit
-vrrp_no_swap               -                           note  scheduling belongs to the service unit
-vrrp_rt_priority           N                           note  scheduling belongs to the service unit
-vrrp_cpu_affinity          N ...                       note  scheduling belongs to the service unit
+vrrp_priority              N                           do
+vrrp_no_swap               -                           do
+vrrp_rt_priority           N                           do
+vrrp_cpu_affinity          N ...                       do
 vrrp_rlimit_rttime         N                           note  scheduling belongs to the service unit
 checker_priority           N                           lvs
 checker_no_swap            -                           lvs
@@ -149,7 +149,7 @@ vrrp_rx_bufs_policy        POLICY                      note
 vrrp_rx_bufs_multiplier    N                           note
 vmac_prefix                NAME                        note  there are no virtual MAC interfaces
 vmac_addr_prefix           MAC                         note  there are no virtual MAC interfaces
-umask                      BITS [...]                  note
+umask                      BITS ...                    do
 random_seed                N                           note
 reload_check_config        [LOGFILE]                   note  haagent always checks a new configuration before it takes it
 reload_time_file           PATH                        note
@@ -273,7 +273,7 @@ no_accept                  -                           warn  the node that is MA
 owner_ignore_adverts       [BOOL]                      refuse  an owner here always hears adverts
 vrf                        IF                          refuse  adverts would go to another routing domain
 notify_priority_changes    [BOOL]                      do
-track_src_ip               -                           warn  only the loss of every address of the interface counts
+track_src_ip               -                           do
 unicast_fault_no_peer      -                           note  an empty list of peers is always refused
 old_unicast_checksum       [never]                     note  the checksum of 1.3.6 and older is not understood
 timer_expired_backup       [N]                         note  a MASTER that woke up late always asks the arbiter first

@@ -23,11 +23,12 @@ from haagent.config.groups import join_groups, read_group
 from haagent.config.instances import read_instance
 from haagent.config.lexer import Line
 from haagent.config.messages import Messages
-from haagent.config.model import ArbiterConfig, Configuration, SyncGroup, VrrpInstance, VrrpScript
+from haagent.config.model import ArbiterConfig, Configuration, LinkDelay, SyncGroup, VrrpInstance, VrrpScript
 from haagent.config.routing import read_routes, read_rules
 from haagent.config.sections import Section
 from haagent.config.tracking import Trackable, Tracked, read_script
 from haagent.config.tree import Statement, parse
+from haagent.config.values import interface, seconds
 from haagent.config.watched import read_track_file, read_track_process
 from haagent.errors import ConfigError
 
@@ -97,6 +98,7 @@ def _build(
         daemon=daemon,
         files=tuple(files),
         processes=tuple(processes),
+        link_delays=tuple(_link_delays(top)),
         static_addresses=tuple(
             read_addresses(top.lines("static_ipaddress"), defaults.default_interface, messages)
         ),
@@ -146,6 +148,17 @@ def _arbiter(
         )
     block = read_arbiter(blocks[0], environ, messages) if blocks else None
     return override(block, text, environ, messages) if text else block
+
+
+def _link_delays(top: Section) -> Iterator[LinkDelay]:
+    for line in top.lines("interface_up_down_delays"):
+        try:
+            if len(line.words) not in (2, 3):
+                raise ConfigError(f"{line.keyword!r} needs its delays", line.place, "IF DOWN [UP], in seconds")
+            delays = [seconds(word, 0, 255, "delay") for word in line.values]
+            yield LinkDelay(interface(line.words[0]), *delays)
+        except ConfigError as error:
+            top.messages.add(error)
 
 
 def _namespace(statement: Statement) -> str:

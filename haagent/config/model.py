@@ -62,6 +62,30 @@ class DumpFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """What global_defs says about the agent's own process. 0, empty and None leave things as they are."""
+
+    nice: int = 0
+    real_time: int = 0
+    no_swap: bool = False
+    processors: frozenset[int] = frozenset()
+    umask: int | None = None
+    startup: Command | None = None
+    startup_timeout: Duration = 10 * SECOND
+    shutdown: Command | None = None
+    shutdown_timeout: Duration = 10 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDelay:
+    """A line of interface_up_down_delays: how long a change of the link must last before it counts."""
+
+    interface: str
+    down: Duration
+    up: Duration = 0
+
+
+@dataclass(frozen=True, slots=True)
 class VrrpScript:
     """A vrrp_script block. ``timeout`` is the interval unless given."""
 
@@ -254,6 +278,7 @@ class VrrpInstance:
     preempt: bool = True
     preempt_delay: Duration = 0
     source: IPAddress | None = None
+    track_source: bool = False
     multicast_group: IPAddress | None = None
     unicast: Unicast | None = None
     auth_pass: bytes | None = None
@@ -304,6 +329,7 @@ class GlobalDefs:
     fifos: tuple[NotifyFifo, ...] = ()
     fifo_states_on_reload: bool = False
     dumps: DumpFiles = DumpFiles()
+    process: ProcessSettings = ProcessSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +403,7 @@ class Configuration:
     files: tuple[TrackFile, ...] = ()
     processes: tuple[TrackProcess, ...] = ()
     net_namespace: str = ""
+    link_delays: tuple[LinkDelay, ...] = ()
     static_addresses: tuple[VirtualAddress, ...] = ()
     static_routes: tuple[Route, ...] = ()
     static_rules: tuple[Rule, ...] = ()

@@ -249,7 +249,8 @@ class NetworkWatch:
 
     def _source(self, instance: VrrpInstance, ifindex: int) -> IPAddress | None:
         if instance.source is not None:
-            return instance.source
+            gone = instance.track_source and instance.source not in self._addresses.get(ifindex, {})
+            return None if gone else instance.source
         routed = instance.unicast is not None and not all(a.is_link_local for a in instance.unicast.peers)
         return self.primary_address(ifindex, instance.family, routed=routed)
 
