@@ -68,7 +68,7 @@ class ProcessSettings:
     nice: int = 0
     real_time: int = 0
     no_swap: bool = False
-    processors: frozenset[int] = frozenset()
+    processors: tuple[int, ...] = ()
     umask: int | None = None
     startup: Command | None = None
     startup_timeout: Duration = 10 * SECOND

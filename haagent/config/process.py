@@ -31,7 +31,7 @@ def read_process_settings(section: Section, user: str | None, group: str | None)
         nice=section.value("vrrp_priority", lambda one: integer(one.values[0], -20, 19, one.keyword), 0),
         real_time=section.value("vrrp_rt_priority", lambda one: integer(one.values[0], 1, 99, one.keyword), 0),
         no_swap="vrrp_no_swap" in section,
-        processors=section.value("vrrp_cpu_affinity", _processors, frozenset()),
+        processors=section.value("vrrp_cpu_affinity", _processors, ()),
         umask=section.value("umask", _umask, nothing),
         startup=script("startup_script"),
         startup_timeout=patience("startup_script_timeout"),
@@ -40,8 +40,8 @@ def read_process_settings(section: Section, user: str | None, group: str | None)
     )
 
 
-def _processors(statement: Statement) -> frozenset[int]:
-    return frozenset(integer(word, 0, 4095, statement.keyword) for word in statement.values)
+def _processors(statement: Statement) -> tuple[int, ...]:
+    return tuple(integer(word, 0, 4095, statement.keyword) for word in statement.values)
 
 
 def _umask(statement: Statement) -> int | None:

@@ -213,4 +213,5 @@ class Elector:
         epochs = dict(zip(request.claims, request.epochs, strict=False))
         for claim in request.claims:
             self._claims[claim] = max(until, self._claims.get(claim, 0))
-            self._epochs[claim] = epochs.get(claim)
+            epoch, before = epochs.get(claim), self._epochs.get(claim)
+            self._epochs[claim] = None if epoch is None else max(epoch, before or 0)  # a late request frees nobody
