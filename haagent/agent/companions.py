@@ -11,6 +11,7 @@ from haagent.config.model import Configuration
 from haagent.core.events import TrackResult
 from haagent.core.reports import Report
 from haagent.effects.fifo import NotifyFifos
+from haagent.effects.mail import Mailer
 from haagent.effects.track_files import TrackFiles
 from haagent.effects.track_processes import TrackProcesses
 
@@ -21,13 +22,13 @@ class Companions:
     def __init__(
         self,
         configuration: Configuration,
-        node: str,
         deliver: Callable[[TrackResult], None],
         tell: Callable[[Report], None],
     ) -> None:
         self._files = TrackFiles(configuration, deliver, tell)
         self._processes = TrackProcesses(configuration, deliver, tell)
         self._fifos = NotifyFifos(configuration, tell)
+        self._mailer = Mailer(configuration, tell)
 
     def start(self) -> None:
         """Begin."""
@@ -38,15 +39,18 @@ class Companions:
     def read(self, report: Report) -> None:
         """Read one report."""
         self._fifos.read(report)
+        self._mailer.read(report)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Use another configuration from now on."""
         self._files.reconfigure(configuration)
         self._processes.reconfigure(configuration)
         self._fifos.reconfigure(configuration)
+        self._mailer.reconfigure(configuration)
 
     async def aclose(self) -> None:
         """End all of it. Idempotent."""
         self._files.close()
         self._processes.close()
         await self._fifos.aclose()
+        await self._mailer.aclose()

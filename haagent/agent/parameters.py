@@ -12,6 +12,7 @@ from haagent.config.model import (
     ArbiterConfig,
     Configuration,
     IPAddress,
+    LinkDelay,
     Peers,
     SyncGroup,
     Track,

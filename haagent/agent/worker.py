@@ -150,7 +150,7 @@ class Worker:
         self.dumps = Dumps(self)
         self.routes = Routes(configuration, self.tell)
         self.settings = HostSettings()
-        self.companions = Companions(configuration, run.node, self.deliver, self.tell)
+        self.companions = Companions(configuration, self.deliver, self.tell)
         self.peers = Peers(self.loop, run.node, self.deliver, self.tell)
         self.arbitration: Arbitration | None = None
         self.control: ControlServer | None = None

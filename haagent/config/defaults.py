@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from haagent.config.commands import read_command
+from haagent.config.mail import read_mail
 from haagent.config.model import DumpFiles, Garp, GlobalDefs, IPAddress, NotifyFifo
 from haagent.config.process import read_process_settings
 from haagent.config.sections import Section
@@ -74,6 +75,8 @@ def _read_globals(section: Section) -> GlobalDefs:
         fifos=_read_fifos(section, words),
         fifo_states_on_reload="fifo_write_vrrp_states_on_reload" in section,
         dumps=_read_dumps(section),
+        smtp_alert=section.flag("smtp_alert_vrrp", section.flag("smtp_alert")),
+        mail=read_mail(section),
         process=read_process_settings(section, *(*words, None, None)[:2]),
     )
 

@@ -45,6 +45,7 @@ def read_group(
         notify=read_notify(section, defaults.script_user, defaults.script_group),
         tracking_weight=weights,
         notify_priority_changes=section.flag("notify_priority_changes"),
+        smtp_alert=section.flag("smtp_alert", defaults.smtp_alert),
         place=statement.place,
     )
 

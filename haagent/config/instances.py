@@ -119,6 +119,7 @@ def read_instance(
         ),
         higher_prio_send_advert=section.flag("higher_prio_send_advert", defaults.higher_prio_send_advert),
         checksum_as_v2=section.flag("v3_checksum_as_v2", defaults.checksum_as_v2),
+        smtp_alert=section.flag("smtp_alert", defaults.globals.smtp_alert),
         notify_priority_changes=section.flag(
             "notify_priority_changes", defaults.globals.notify_priority_changes
         ),

@@ -68,16 +68,16 @@ vrrp_garp_interval         SECONDS                     note  announcements are n
 vrrp_gna_interval          SECONDS                     note  announcements are not paced
 vrrp_garp_extra_if         [all] SECONDS               warn  only the instance's own interface is announced on
 vrrp_delay_after_boot      SECONDS                     warn  use vrrp_startup_delay
-notification_email         {LINE}                      note  haagent sends no mail
-notification_email_from    ADDRESS                     note  haagent sends no mail
-smtp_server                HOST [PORT]                 note  haagent sends no mail
-smtp_connect_timeout       SECONDS                     note  haagent sends no mail
-smtp_helo_name             NAME                        note  haagent sends no mail
-smtp_alert                 [BOOL]                      warn  haagent sends no mail; use a notify script
-smtp_alert_vrrp            [BOOL]                      warn  haagent sends no mail; use a notify script
-smtp_alert_checker         [BOOL]                      note  haagent sends no mail
-no_email_faults            [BOOL]                      note  haagent sends no mail
-no_checker_emails          [BOOL]                      note  haagent sends no mail
+notification_email         {ADDRESS ...}               do
+notification_email_from    ADDRESS                     do
+smtp_server                HOST [PORT]                 do
+smtp_connect_timeout       SECONDS                     do
+smtp_helo_name             NAME                        do
+smtp_alert                 [BOOL]                      do
+smtp_alert_vrrp            [BOOL]                      do
+smtp_alert_checker         [BOOL]                      lvs
+no_email_faults            [BOOL]                      do
+no_checker_emails          [BOOL]                      lvs
 checker_log_all_failures   [BOOL]                      lvs
 rs_init_notifies           [BOOL]                      lvs
 use_symlink_paths          [BOOL]                      note
@@ -217,7 +217,7 @@ notify_master              CMD ...                     do
 notify_backup              CMD ...                     do
 notify_fault               CMD ...                     do
 notify_stop                CMD ...                     do
-smtp_alert                 [BOOL]                      warn  haagent sends no mail; use a notify script
+smtp_alert                 [BOOL]                      do
 """
 
 _VRRP_SYNC_GROUP = (

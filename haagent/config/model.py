@@ -77,6 +77,20 @@ class ProcessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """Where mail about changes of state goes. ``router`` stands in its subject."""
+
+    server: str
+    port: int
+    sender: str
+    recipients: tuple[str, ...]
+    router: str
+    helo: str = ""
+    timeout: Duration = 30 * SECOND
+    no_faults: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LinkDelay:
     """A line of interface_up_down_delays: how long a change of the link must last before it counts."""
 
@@ -296,6 +310,7 @@ class VrrpInstance:
     higher_prio_send_advert: bool = True
     checksum_as_v2: bool = False
     notify_priority_changes: bool = False
+    smtp_alert: bool = False
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -312,6 +327,7 @@ class SyncGroup:
     notify: Notify = Notify()
     tracking_weight: bool = False
     notify_priority_changes: bool = False
+    smtp_alert: bool = False
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -330,6 +346,8 @@ class GlobalDefs:
     fifo_states_on_reload: bool = False
     dumps: DumpFiles = DumpFiles()
     process: ProcessSettings = ProcessSettings()
+    smtp_alert: bool = False
+    mail: Mail | None = None
 
 
 @dataclass(frozen=True, slots=True)

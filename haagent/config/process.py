@@ -27,11 +27,12 @@ def read_process_settings(section: Section, user: str | None, group: str | None)
         return section.seconds(keyword, 1, _LONGEST, 10 * SECOND)
 
     nothing: int | None = None
+    anywhere: tuple[int, ...] = ()
     return ProcessSettings(
         nice=section.value("vrrp_priority", lambda one: integer(one.values[0], -20, 19, one.keyword), 0),
         real_time=section.value("vrrp_rt_priority", lambda one: integer(one.values[0], 1, 99, one.keyword), 0),
         no_swap="vrrp_no_swap" in section,
-        processors=section.value("vrrp_cpu_affinity", _processors, ()),
+        processors=section.value("vrrp_cpu_affinity", _processors, anywhere),
         umask=section.value("umask", _umask, nothing),
         startup=script("startup_script"),
         startup_timeout=patience("startup_script_timeout"),

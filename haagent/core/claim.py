@@ -298,6 +298,10 @@ class Claim:
         self._looked_at = now.fast
         return (ReadRegister(self.register),)
 
+    def _distrusted(self, now: Now) -> bool:
+        """Tell whether the record is older than one we knew, and a holder of the lost one may still act."""
+        return self.rolled_back and now.slow < self.since + patience(self.session.longest_lease)
+
     def _unreadable(self) -> bool:
         return self.record is not None and self.claim is None
 
@@ -310,7 +314,7 @@ class Claim:
         assert holder is not None
         if holder.node == self.session.parameters.node:
             return self._standing_of_ourselves(holder, now)
-        if self.rolled_back and now.slow < self.since + patience(self.session.longest_lease):
+        if self._distrusted(now):
             return Standing.TAKEN
         over = self.observe(holder.node).over(holder.incarnation, claim.seq)
         return Standing.FREED if over else Standing.TAKEN
@@ -378,7 +382,7 @@ class Claim:
     def _bid(self, now: Now) -> Actions:
         """Ask the living holder to hand over, or withdraw a bid that is no longer meant."""
         claim, me = self.claim, self.session.holder
-        if claim is None or claim.holder is None or claim.holder.node == me.node or self.rolled_back:
+        if claim is None or claim.holder is None or claim.holder.node == me.node or self._distrusted(now):
             return ()
         ours = claim.bid is not None and claim.bid.holder.node == me.node
         if not self.wanted:

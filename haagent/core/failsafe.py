@@ -214,4 +214,6 @@ class Elector:
         for claim in request.claims:
             self._claims[claim] = max(until, self._claims.get(claim, 0))
             epoch, before = epochs.get(claim), self._epochs.get(claim)
-            self._epochs[claim] = None if epoch is None else max(epoch, before or 0)  # a late request frees nobody
+            self._epochs[claim] = (
+                None if epoch is None else max(epoch, before or 0)
+            )  # a late request frees nobody

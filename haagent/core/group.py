@@ -447,20 +447,26 @@ class Group:
         """Return when this node wants the claim by VRRP's timers and what is known of the holder; None: not at all."""
         if self._unwilling(now):
             return self.abstain_until if now.fast < self.abstain_until else None
+        if self.claim.adopting:
+            return now.fast
+        earliest = 0 if self._may_hurry() else self.context.earliest_claim
         if self._freed_at is not None and (self.expired_at is not None or self.claim.meant_for_us):
-            return now.fast if self.wanted or self.claim.meant_for_us else self._freed_at
+            return max(earliest, now.fast if self.wanted or self.claim.meant_for_us else self._freed_at)
         times = [member.wanting_at(self._freed_at, self.expired_at) for member in self.members]
         if any(time is None for time in times):
             return None
-        latest = max(time for time in times if time is not None)
-        if self.claim.adopting:
-            return now.fast
-        return latest if self._names_this_node() else max(latest, self.context.earliest_claim)
+        return max(earliest, *(time for time in times if time is not None))
 
-    def _names_this_node(self) -> bool:
-        """Tell whether an earlier run of this node holds the claim: it cannot have promised it to anybody."""
-        holder = self.claim.holder
-        return holder is not None and holder.node == self.context.session.parameters.node
+    def _may_hurry(self) -> bool:
+        """Tell whether a run that has just begun may take a claim that an earlier run of this node held, or was left.
+
+        Not with electors: after the arbiter lost data the record may be older than a promise this node has forgotten.
+        """
+        session, holder = self.context.session, self.claim.holder
+        if session.parameters.electors:
+            return False
+        ours = holder is not None and holder.node == session.parameters.node
+        return ours or self.claim.meant_for_us
 
     def _waiting_until(self, now: Now) -> Instant | None:
         """Return when a wait on the ``slow`` clock is over, if that is what stands in the way."""

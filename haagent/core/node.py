@@ -557,7 +557,9 @@ class Node:
         if observation.late or not observation.known:
             return max(poll, now.fast + self._pause())
         expiry = now.fast + max(0, observation.expires_at - now.slow)
-        next_look = expiry if observation.reading else min(poll, expiry)  # a read that hangs is not asked again
+        next_look = (
+            expiry if observation.reading else min(poll, expiry)
+        )  # a read that hangs is not asked again
         return max(next_look, now.fast + 1)
 
     def _pause(self) -> Duration:

@@ -127,7 +127,13 @@ class World:
     """Stores, clients and what is on its way between them."""
 
     def __init__(
-        self, seed: int, size: int = 3, make: Callable[..., Proposal] = Proposal, *, wipes: int = 1, losses: float = 0.03
+        self,
+        seed: int,
+        size: int = 3,
+        make: Callable[..., Proposal] = Proposal,
+        *,
+        wipes: int = 1,
+        losses: float = 0.03,
     ) -> None:
         self.random = Random(seed)
         self.size, self._make, self.wipes, self.losses = size, make, wipes, losses
@@ -169,7 +175,13 @@ class World:
         while self.messages:
             self._step(quiet=True)
         reader = Client.__new__(Client)
-        reader.world, reader.name, reader.rounds, reader.floors, reader.last = self, "reader", 10_000, {}, None
+        reader.world, reader.name, reader.rounds, reader.floors, reader.last = (
+            self,
+            "reader",
+            10_000,
+            {},
+            None,
+        )
         for proposal in (ballots := reader.ballots(Keep())):
             while proposal.outcome is None:
                 for command in proposal.commands():
@@ -181,7 +193,9 @@ class World:
 
     def _wipe(self) -> None:
         """Let one member forget everything, if no other has forgotten and not yet been told."""
-        void = [decode(store.record and store.record.value, self.size).accepted is None for store in self.stores]
+        void = [
+            decode(store.record and store.record.value, self.size).accepted is None for store in self.stores
+        ]
         number = self.random.randrange(self.size)
         if not any(v for n, v in enumerate(void) if n != number):
             self.stores[number].record = None
@@ -249,7 +263,9 @@ def judge(world: World) -> list[str]:
     found += [f"two swaps made the count {c}" for c in {c for c in counts if counts.count(c) > 1}]
     total = 0 if final is None else final["count"]
     if not len(counts) <= total <= len(counts) + len(history.unknown):
-        found.append(f"{len(counts)} successes, {len(history.unknown)} unknown, but the register says {total}")
+        found.append(
+            f"{len(counts)} successes, {len(history.unknown)} unknown, but the register says {total}"
+        )
     shown = history.seen | ({final["id"]} if final is not None else set())
     found += [f"refused write {number} was seen later" for number in history.refused & shown]
     return found
