@@ -2,7 +2,7 @@
 
 Promises that every call ends in time, that the event loop never waits for a thread, and that a server which does
 not answer loses its connection: kazoo itself takes each request *sent* for a sign of life, so its ``CONNECTED`` says
-nothing. Nothing is ever queued for a later connection. Repeats nothing.
+nothing. Nothing is sent while there is no connection, and a lost one ends every call on it. Repeats nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ SESSION = (
 # the time each may take to greet us. Of ours only the announcement of the node hangs on it
 CONNECT_TIMEOUT = 0.5  # seconds for TCP and TLS
 CLOSE_PATIENCE = 0.2  # seconds for a polite end of the session
+FORGET_AFTER = 1.0  # seconds without a connection until we go to a server that knows less than we have seen
 REVIVAL_PAUSE = 1.0  # seconds until a client that gave up is replaced
 
 _ANSWERS = (NoNodeError, NodeExistsError, BadVersionError)
@@ -75,6 +76,7 @@ class Connection:
         self._answered_at = float("-inf")
         self._doubts: set[asyncio.TimerHandle] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Future[Any]] = set()
         self._closed = False
         self._client = self._new_client()
 
@@ -97,6 +99,8 @@ class Connection:
         begun = self._loop.time()
         await self._wait_connected(timeout)
         answer: asyncio.Future[Any] = self._loop.create_future()
+        self._open.add(answer)
+        answer.add_done_callback(self._open.discard)
         sent_at = self._loop.time()
         ask(self._client).rawlink(lambda result: self._from_thread(self._settle, answer, result))
         try:
@@ -160,11 +164,19 @@ class Connection:
             self._connected.set()
             return
         self._connected.clear()
+        for answer in tuple(self._open):  # kazoo keeps what it was given after it lost the connection
+            answer.set_exception(Unavailable("zookeeper: the connection was lost"))
+        self._later(FORGET_AFTER, self._forget, client)
         self._login_refused = client._state == KeeperState.AUTH_FAILED or self._login_refused
         if state == KazooState.LOST and not self._ending:
             ending = self._loop.create_task(self._revive(client))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
+
+    def _forget(self, client: KazooClient) -> None:
+        """Forget how far the ensemble had come: one that was wiped is behind that, and would refuse us for good."""
+        if not self._connected.is_set():
+            client.last_zxid = 0
 
     async def _revive(self, client: KazooClient) -> None:
         """Replace ``client`` if it gave up for good, as it does after a refused login."""

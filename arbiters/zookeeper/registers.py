@@ -111,30 +111,32 @@ class _Swap:
     ) -> None:
         self._connection, self._root, self._path = connection, root, path
         self._value, self._expected = value, expected
+        self._deadline = 0.0
 
     async def attempt(self, timeout: float, unresolved: bool) -> str:
         """Return the new version. Raises Conflict, NotSent, Unavailable or Misconfigured."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._try(timeout, unresolved)
-        except TimeoutError:
-            raise Unavailable(f"zookeeper: no answer within {timeout:.3f} s") from None
+        self._deadline = asyncio.get_running_loop().time() + timeout
+        return await self._try(unresolved)
 
-    async def _try(self, timeout: float, unresolved: bool) -> str:
+    @property
+    def _left(self) -> float:
+        """How many seconds this attempt still has."""
+        return max(0.001, self._deadline - asyncio.get_running_loop().time())
+
+    async def _try(self, unresolved: bool) -> str:
         expected = self._expected
         seals = () if expected is None else (seal(expected.value),)
-        refusal = await self._commit(seals, timeout)
+        refusal = await self._commit(seals)
         if isinstance(refusal, NoNodeError) and expected is None:
-            await make_parents(self._connection, self._path, timeout)
-            refusal = await self._commit(seals, timeout)
+            await make_parents(self._connection, self._path, self._left)
+            refusal = await self._commit(seals)
         if refusal is None:
             return self._version
-        held, children = await self._look(timeout)
+        held, children = await self._look()
         if held is not None and held.value == self._value:
             return held.version
         if seals and held == expected and seals[0] not in children:
-            if await self._commit(children, timeout) is None:
+            if await self._commit(children) is None:
                 return self._version
             unresolved = True  # who changes a register by hand may have done anything
         if unresolved:
@@ -148,7 +150,7 @@ class _Swap:
         number = 0 if self._expected is None else int(self._expected.version.partition("-")[0]) + 1
         return version(number, self._value)
 
-    async def _commit(self, seals: Sequence[str], timeout: float) -> KazooException | None:
+    async def _commit(self, seals: Sequence[str]) -> KazooException | None:
         """Send the transaction; return None if it took effect, and what failed in it if it did not."""
 
         def ask(client: KazooClient) -> Any:
@@ -163,7 +165,7 @@ class _Swap:
             return transaction.commit_async()
 
         try:
-            results = await self._connection.call(ask, timeout)
+            results = await self._connection.call(ask, self._left)
         except _REFUSED as error:
             return error
         failures = [one for one in results if isinstance(one, Exception)]
@@ -179,12 +181,12 @@ class _Swap:
             f"zookeeper: the transaction failed: {', '.join(type(one).__name__ for one in failures)}"
         )
 
-    async def _look(self, timeout: float) -> tuple[Record | None, list[str]]:
+    async def _look(self) -> tuple[Record | None, list[str]]:
         """Return what the register holds and its children, at a server that has applied what refused us."""
         try:
-            found = await self._connection.call(lambda client: client.get_async(self._path), timeout)
+            found = await self._connection.call(lambda client: client.get_async(self._path), self._left)
             children = await self._connection.call(
-                lambda client: client.get_children_async(self._path), timeout
+                lambda client: client.get_children_async(self._path), self._left
             )
         except NoNodeError:
             return None, []

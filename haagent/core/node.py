@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias, assert_never
 
-from haagent.core.actions import Action, Actions, ReadRegister, SwapRegister, Tell
+from haagent.core.actions import Action, Actions, Tell
 from haagent.core.claim import Claim
 from haagent.core.events import (
     AddressesInstalled,
@@ -49,19 +49,16 @@ from haagent.core.events import (
 from haagent.core.failsafe import Elector, Petitioner, PromiseReply, PromiseRequest
 from haagent.core.group import Context, Group, GroupParameters
 from haagent.core.instance import Instance, InstanceParameters
+from haagent.core.neighbours import Neighbours, RegisterEvent
 from haagent.core.observation import SessionObservation, patience
-from haagent.core.records import SESSIONS, Holder, SessionRecord
-from haagent.core.register import Record
-from haagent.core.reports import ClaimChanged, Noticed, Stopped, TrackerChanged
+from haagent.core.records import SESSIONS
+from haagent.core.reports import Noticed, Stopped, TrackerChanged
 from haagent.core.session import Session, SessionParameters
 from haagent.core.tracking import Tracker, TrackerParameters
 from haagent.core.unarbitrated import UnarbitratedClaim, UnarbitratedSession
 from haagent.core.units import Duration, Instant, Now
 
 AddressEvent: TypeAlias = AddressesInstalled | AddressesRemoved | AddressVanished
-RegisterEvent: TypeAlias = (
-    RegisterRead | RegisterSwapped | RegisterConflicted | RegisterUnavailable | RegisterChanged
-)
 Standing: TypeAlias = tuple[bool, bool, str, int]  # of the session: live, suspended, incarnation, breaks
 
 
@@ -103,45 +100,35 @@ def _same_routers(group: Group, wanted: GroupParameters, by_name: dict[str, Inst
     return True
 
 
-@dataclass(slots=True)
-class Ending:
-    """A swap under way that ends another node's expired session."""
-
-    value: bytes
-    expected: Record | None
-    in_flight: bool = True
-
-
 class Node:
     """The machine. Events in, actions out; the caller performs them in order and comes back in time."""
 
     def __init__(self, parameters: NodeParameters) -> None:
         self.parameters = parameters
         self.session = (Session if parameters.arbitrated else UnarbitratedSession)(parameters.session)
-        self.observations: dict[str, SessionObservation] = {}
         self.links: dict[str, bool] = {}
         self.addresses: dict[str, IPAddress | None] = {}
         self.trackers: dict[str, Tracker] = {}
         self.groups: dict[str, Group] = {}
         self.petitioner = Petitioner(self.session)
         self.elector = Elector(parameters.session.lease)
-        self.context = Context(self.session, self.observe, self._end, self.elector.bound_until)
+        self.neighbours = Neighbours(self.session, self._neighbour_seen)
+        self.context = Context(
+            self.session, self.neighbours.observe, self.neighbours.end, self.elector.bound_until
+        )
         self.context.tenure = parameters.tenure
         self.started = False
         self.stopped = False
         self._started_at: Instant = 0
         self._found: dict[str, tuple[Group, Instance]] = {}
         self._by_register: dict[str, Group] = {}
-        self._endings: dict[str, Ending] = {}
         self._arriving: dict[str, GroupParameters] = {}
-        self._writes = 0
         self._queue: list[tuple[Instant, int, Group]] = []
         self._ticket = count()
         self._hungry: set[str] = set()
         self._doubting: set[str] = set()
         self._standing: Standing = (False, False, self.session.incarnation, 0)
         self._proof: Instant = 0
-        self._watch_at: Instant | None = None
         self._add_all(parameters)
 
     # -- structure
@@ -157,7 +144,7 @@ class Node:
     def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> None:
         instances = tuple(Instance(member, self.links, self.trackers) for member in members)
         claim = (Claim if self.parameters.arbitrated else UnarbitratedClaim)(
-            parameters.name, self.session, self.observe
+            parameters.name, self.session, self.neighbours.observe
         )
         claim.adoptable = dict(self.parameters.resume).get(parameters.name)
         group = Group(parameters, instances, claim, self.context)
@@ -207,13 +194,10 @@ class Node:
         self._add_all(self.parameters)
         return self._step(self.groups[group.name], now)
 
-    def observe(self, node: str) -> SessionObservation:
-        """Return what is known of another node's session; asking begins the watching."""
-        known = self.observations.get(node)
-        if known is None:
-            known = SessionObservation(node, self.session.parameters.lease)
-            self.observations[node] = known
-        return known
+    @property
+    def observations(self) -> dict[str, SessionObservation]:
+        """Return what is known of other nodes' sessions, by node."""
+        return self.neighbours.observations
 
     # -- the one entrance
 
@@ -228,7 +212,8 @@ class Node:
         if not self.started or self.stopped:
             return None
         first = self._queue[0][0] if self._queue else None
-        times = (first, self.session.next_deadline(), self._watch_at, self.petitioner.next_deadline())
+        neighbours, petitioner = self.neighbours.watch_at, self.petitioner.next_deadline()
+        times = (first, self.session.next_deadline(), neighbours, petitioner)
         return min((time for time in times if time is not None), default=None)
 
     def _advertised(self, event: AdvertisementReceived, now: Now) -> Actions:
@@ -299,7 +284,7 @@ class Node:
         self.elector.started = now.slow
         wait = patience(self.session.parameters.lease) if self.parameters.arbitrated else 0
         self.context.earliest_claim = now.fast + max(self.parameters.startup_delay, wait)
-        self._watch_at = now.fast if self.parameters.arbitrated else None
+        self.neighbours.watch_at = now.fast if self.parameters.arbitrated else None
         return self._step_all(now)
 
     def _deadline(self, now: Now) -> Actions:
@@ -316,8 +301,9 @@ class Node:
             group.due = None
             actions += group.tick(now)
             actions += self._settle(group, now)
-        if self._watch_at is not None and now.fast >= self._watch_at:
-            actions += self._watch(now)
+        named = (node for group in self.groups.values() for node in group.named())
+        actions += self.neighbours.watch(named, now)
+        actions += self._step_stirred(now)
         return tuple(actions)
 
     def _settle(self, group: Group, now: Now) -> Actions:
@@ -424,8 +410,31 @@ class Node:
         if group is not None:
             return self._claim_answered(group, event, now)
         if name.startswith(SESSIONS):
-            return self._other_session(name.removeprefix(SESSIONS), event, now)
+            actions = self.neighbours.answered(name.removeprefix(SESSIONS), event, now)
+            return actions + self._step_stirred(now)
         return ()
+
+    def _step_stirred(self, now: Now) -> Actions:
+        """Let the claims of nodes whose sessions changed look again."""
+        stirred = set(self.neighbours.stirred)
+        self.neighbours.stirred.clear()
+        if not stirred:
+            return ()
+        return self._each(lambda group: group.step(now) if stirred.intersection(group.named()) else (), now)
+
+    def _neighbour_seen(self, observation: SessionObservation) -> None:
+        self._learn_lease(observation.lease)
+        if observation.session is not None and not observation.session.ended:
+            self.context.declared_down.discard(
+                observation.node
+            )  # it is not: the operator's word was for then
+
+    def _learn_lease(self, lease: Duration) -> None:
+        """Wait as long as the longest lease demands, also for what an earlier run of this node may have promised."""
+        if lease > self.session.longest_lease:
+            self.session.longest_lease = lease
+            earliest = self._started_at + patience(lease)
+            self.context.earliest_claim = max(self.context.earliest_claim, earliest)
 
     def _own_session(self, event: RegisterEvent, now: Now) -> Actions:
         match event:
@@ -455,136 +464,8 @@ class Node:
                 claim.unavailable(now)
             case RegisterChanged(_, record):
                 actions = claim.hinted(record, now)
-        self._watch_newcomers(group, now)
+        self.neighbours.begin(group.named(), now)
         return self._step(group, now, actions)
-
-    def _watch_newcomers(self, group: Group, now: Now) -> None:
-        """Begin to watch the session of whoever the claim names."""
-        for node in group.named():
-            if node != self.session.parameters.node and not self.observe(node).known:
-                self._watch_at = now.fast
-
-    def _other_session(self, node: str, event: RegisterEvent, now: Now) -> Actions:
-        observation = self.observe(node)
-        match event:
-            case RegisterRead(_, record) | RegisterChanged(_, record):
-                if isinstance(event, RegisterRead):
-                    observation.reading = False
-                return self._seen(observation, record, now)
-            case RegisterSwapped(_, record):
-                self._endings.pop(node, None)
-                told = Tell(ClaimChanged("", "ended", 0, f"the expired session of {node}"))
-                return (told, *self._seen(observation, record, now))
-            case RegisterConflicted():
-                self._endings.pop(node, None)
-                observation.reading = True
-                return (ReadRegister(event.name),)
-            case RegisterUnavailable(_, swap, _):
-                observation.reading = observation.reading and swap
-                ending = self._endings.get(node)
-                if swap and ending is not None:
-                    ending.in_flight = False
-                self._watch_at = min(self._watch_at or now.fast, now.fast) + self._pause()
-                return ()
-
-    def _seen(self, observation: SessionObservation, record: Record | None, now: Now) -> Actions:
-        observation.heard_at = now.fast
-        was_late, was = observation.late, observation.session
-        if not observation.see(record, now.slow):
-            return ()
-        observation.late = False
-        session = observation.session
-        self._learn_lease(observation.lease)
-        if session is not None and not session.ended:
-            self.context.declared_down.discard(
-                observation.node
-            )  # it is not: the operator's word was for then
-        self._watch_at = min(self._watch_at or now.fast, now.fast + self._quiet_for(observation))
-        ordinary = (
-            was is not None and session is not None and not session.ended and was.holder == session.holder
-        )
-        if ordinary and not was_late:
-            return ()
-        return self._step_named(observation.node, now)
-
-    def _learn_lease(self, lease: Duration) -> None:
-        """Wait as long as the longest lease demands, also for what an earlier run of this node may have promised."""
-        if lease > self.session.longest_lease:
-            self.session.longest_lease = lease
-            earliest = self._started_at + patience(lease)
-            self.context.earliest_claim = max(self.context.earliest_claim, earliest)
-
-    def _step_named(self, node: str, now: Now) -> Actions:
-        return self._each(lambda group: group.step(now) if node in group.named() else (), now)
-
-    # -- watching other nodes' sessions
-
-    def _watch(self, now: Now) -> Actions:
-        """Read sessions that have been quiet for too long, and notice the ones that have expired."""
-        actions: Actions = ()
-        next_look: list[Instant] = []
-        me = self.session.parameters.node
-        named = {node for group in self.groups.values() for node in group.named() if node != me}
-        for node in sorted(named):
-            observation = self.observe(node)
-            actions += self._poll(observation, now)
-            if observation.expired(now.slow) and not observation.late:
-                observation.late = True
-                actions += self._step_named(node, now)
-            ending = self._endings.get(node)
-            if ending is not None and not ending.in_flight:
-                actions += self._step_named(node, now)
-            next_look.append(self._look_again_at(observation, now))
-        self._watch_at = min(next_look, default=None)
-        return actions
-
-    def _poll(self, observation: SessionObservation, now: Now) -> Actions:
-        if observation.reading or (
-            observation.known and now.fast < observation.heard_at + self._quiet_for(observation)
-        ):
-            return ()
-        observation.reading = True
-        observation.heard_at = now.fast  # asked: be patient for as long again
-        return (ReadRegister(SESSIONS + observation.node),)
-
-    def _quiet_for(self, observation: SessionObservation) -> Duration:
-        """Return how long a session may be quiet before it is read: a little over its own rhythm."""
-        own = self.session.parameters.renew
-        return max(own, observation.refresh * 3 // 2)
-
-    def _look_again_at(self, observation: SessionObservation, now: Now) -> Instant:
-        poll = observation.heard_at + self._quiet_for(observation)
-        if observation.late or not observation.known:
-            return max(poll, now.fast + self._pause())
-        expiry = now.fast + max(0, observation.expires_at - now.slow)
-        next_look = (
-            expiry if observation.reading else min(poll, expiry)
-        )  # a read that hangs is not asked again
-        return max(next_look, now.fast + 1)
-
-    def _pause(self) -> Duration:
-        return max(10_000_000, self.session.parameters.renew // 4)
-
-    def _end(self, holder: Holder, now: Now) -> Actions:
-        """End an expired session of another node, by a swap on exactly the record that has not changed for W."""
-        observation = self.observe(holder.node)
-        if not observation.expired(now.slow):
-            return ()
-        known = self._endings.get(holder.node)
-        if known is not None and known.expected == observation.record:
-            if known.in_flight:
-                return ()
-            known.in_flight = True
-            return (SwapRegister(SESSIONS + holder.node, known.value, known.expected),)
-        self._writes += 1
-        me = self.session.parameters.node
-        by = f"{me}.{self.session.incarnation}.end{self._writes}.{now.fast:x}"
-        last = observation.session or SessionRecord(
-            holder, 0, observation.lease, observation.refresh, "unknown"
-        )
-        value = last.ended_by_node(me, by).encode()
-        self._endings[holder.node] = Ending(value, observation.record)
-        return (SwapRegister(SESSIONS + holder.node, value, observation.record),)
 
     # -- the host
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from arbiters.zookeeper import open_arbiter
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.zookeeper
 
 class ZooKeeperContract(ArbiterContract):
     ensemble: ZooKeeperEnsemble
-    words: dict[str, str] = {}
+    words: ClassVar[dict[str, str]] = {}
 
     async def open(self, node: str) -> Arbiter:
         words = {**self.ensemble.settings, **self.words}
@@ -38,7 +40,7 @@ class TestThreeServers(ZooKeeperContract):
 
 
 class TestTlsUserAndChroot(ZooKeeperContract):
-    words = {"username": "ha", "password": "a:b-c", "chroot": "/site/one"}
+    words: ClassVar[dict[str, str]] = {"username": "ha", "password": "a:b-c", "chroot": "/site/one"}
 
     @pytest.fixture(autouse=True)
     def _ensemble(self, zookeeper_secure: ZooKeeperEnsemble) -> None:

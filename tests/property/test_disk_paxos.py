@@ -19,7 +19,7 @@ from tests.property import disk_paxos
 from tests.property.disk_paxos import Violation, World, after, events, new_world, search, wander
 
 FULL = os.environ.get("HAAGENT_DISK_PAXOS") == "full"
-SCHEDULES = 200_000 if FULL else 300
+SCHEDULES = 200_000 if FULL else 1_000
 MUTANT_SCHEDULES = 3_000
 A, B = Wanted("r", b"A"), Wanted("r", b"B")
 

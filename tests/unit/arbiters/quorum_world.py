@@ -24,7 +24,7 @@ class Store:
     record: Record | None = None
     revision: int = 0
 
-    def apply(self, command: Command) -> Record | None | str:
+    def apply(self, command: Command) -> Record | str | None:
         """Return a record, a new version, or "" for a conflict."""
         if isinstance(command, Read):
             return self.record
@@ -118,7 +118,7 @@ class Message:
     client: Client
     proposal: Proposal
     command: Command
-    answer: Record | None | str | None = None
+    answer: Record | str | None = None
     arrived: bool = False
     weight: float = 1.0
 
@@ -242,7 +242,7 @@ class World:
             self.messages.append(Message(client, proposal, command, weight=weight))
 
 
-def feed(proposal: Proposal, command: Command, answer: Record | None | str) -> None:
+def feed(proposal: Proposal, command: Command, answer: Record | str | None) -> None:
     """Hand a store's answer to a ballot."""
     if isinstance(command, Read):
         assert not isinstance(answer, str)

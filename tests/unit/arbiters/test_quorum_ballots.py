@@ -173,7 +173,7 @@ def test_the_first_value_takes_all_members():
     desk = Desk()
     proposal = desk.hold(Proposal(3, Ballot(1, "p"), Swap("r", b"old", None).propose), 0, 1)
     assert proposal.outcome is None
-    assert current(desk.serve(proposal, 2)).value == b"old"
+    assert current(desk.serve(proposal, 0, 1, 2)).value == b"old"
 
 
 def test_the_next_ballot_of_the_same_proposer_is_one_swap_per_member():
@@ -195,7 +195,7 @@ def test_a_member_put_back_to_an_old_state_is_made_to_forget_by_whoever_knows_be
     desk.stores[1].record = backup
     knowing = Proposal(3, Ballot(9, "p"), Keep().propose, {1: Ballot(3, "p")})
     assert desk.hold(knowing, 1, 2).outcome is None, "one voting member is no majority"
-    assert current(desk.serve(knowing, 0)).value == b"new"
+    assert current(desk.serve(knowing, 0, 1, 2)).value == b"new"
 
 
 def test_states_survive_storage_and_anything_else_is_void():

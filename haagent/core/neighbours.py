@@ -1,0 +1,185 @@
+"""The sessions of the other nodes: watching them, noticing that they expired, and ending them.
+
+Promises that a session is ended only by a swap on exactly the record that has not changed for W on this node's
+``slow`` clock. Hints keep the picture fresh; a session that has been quiet for longer than its own rhythm is read.
+Whoever must look again because of what was seen is told once, through ``stirred``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from haagent.core.actions import Actions, ReadRegister, SwapRegister, Tell
+from haagent.core.events import (
+    RegisterChanged,
+    RegisterConflicted,
+    RegisterRead,
+    RegisterSwapped,
+    RegisterUnavailable,
+)
+from haagent.core.observation import SessionObservation
+from haagent.core.records import SESSIONS, Holder, SessionRecord
+from haagent.core.register import Record
+from haagent.core.reports import ClaimChanged
+from haagent.core.session import Session
+from haagent.core.units import MILLISECOND, Duration, Instant, Now
+
+RegisterEvent: TypeAlias = (
+    RegisterRead | RegisterSwapped | RegisterConflicted | RegisterUnavailable | RegisterChanged
+)
+
+
+@dataclass(slots=True)
+class Ending:
+    """A swap under way that ends another node's expired session."""
+
+    value: bytes
+    expected: Record | None
+    in_flight: bool = True
+
+
+class Neighbours:
+    """The watch over other nodes' sessions.
+
+    ``seen`` is told of every change of an observation, before anybody looks at it.
+    """
+
+    def __init__(self, session: Session, seen: Callable[[SessionObservation], None]) -> None:
+        self.session = session
+        self.observations: dict[str, SessionObservation] = {}
+        self.watch_at: Instant | None = None
+        self.stirred: list[str] = []  # nodes whose claims somebody should look at again
+        self._seen = seen
+        self._endings: dict[str, Ending] = {}
+        self._writes = 0
+
+    def observe(self, node: str) -> SessionObservation:
+        """Return what is known of another node's session; asking begins the watching."""
+        known = self.observations.get(node)
+        if known is None:
+            known = SessionObservation(node, self.session.parameters.lease)
+            self.observations[node] = known
+        return known
+
+    def begin(self, nodes: Iterable[str], now: Now) -> None:
+        """Look soon at those of ``nodes`` that have never been looked at."""
+        for node in nodes:
+            if node != self.session.parameters.node and not self.observe(node).known:
+                self.watch_at = now.fast
+
+    # -- answers and hints
+
+    def answered(self, node: str, event: RegisterEvent, now: Now) -> Actions:
+        """Take in an answer or a hint about the session of ``node``."""
+        observation = self.observe(node)
+        match event:
+            case RegisterRead(_, record):
+                observation.reading = False
+                self._see(observation, record, now)
+            case RegisterChanged(_, record):
+                self._see(observation, record, now)
+            case RegisterSwapped(_, record):
+                self._endings.pop(node, None)
+                self._see(observation, record, now)
+                return (Tell(ClaimChanged("", "ended", 0, f"the expired session of {node}")),)
+            case RegisterConflicted():
+                self._endings.pop(node, None)
+                observation.reading = True
+                return (ReadRegister(event.name),)
+            case RegisterUnavailable(_, swap, _):
+                self._unanswered(observation, now, swap=swap)
+        return ()
+
+    def _unanswered(self, observation: SessionObservation, now: Now, *, swap: bool) -> None:
+        observation.reading = observation.reading and swap
+        ending = self._endings.get(observation.node)
+        if swap and ending is not None:
+            ending.in_flight = False
+        self._look_by(now.fast + self._pause(), now)
+
+    def _see(self, observation: SessionObservation, record: Record | None, now: Now) -> None:
+        observation.heard_at = now.fast
+        was_late, was = observation.late, observation.session
+        if not observation.see(record, now.slow):
+            return
+        observation.late = False
+        session = observation.session
+        self._seen(observation)
+        self._look_by(now.fast + self._quiet_for(observation), now)
+        alive = was is not None and session is not None and not session.ended
+        if alive and was.holder == session.holder and not was_late:  # type: ignore[union-attr]
+            return  # an ordinary renewal
+        self.stirred.append(observation.node)
+
+    def _look_by(self, at: Instant, now: Now) -> None:
+        self.watch_at = at if self.watch_at is None else min(max(self.watch_at, now.fast), at)
+
+    # -- the watch
+
+    def watch(self, named: Iterable[str], now: Now) -> Actions:
+        """Read sessions that have been quiet for too long, and notice the ones that have expired."""
+        if self.watch_at is None or now.fast < self.watch_at:
+            return ()
+        actions: Actions = ()
+        next_look: list[Instant] = []
+        for node in sorted(set(named) - {self.session.parameters.node}):
+            observation = self.observe(node)
+            actions += self._poll(observation, now)
+            ending = self._endings.get(node)
+            expired = observation.expired(now.slow) and not observation.late
+            if expired or (ending is not None and not ending.in_flight):
+                observation.late = observation.late or expired
+                self.stirred.append(node)
+            next_look.append(self._look_again_at(observation, now))
+        self.watch_at = min(next_look, default=None)
+        return actions
+
+    def _poll(self, observation: SessionObservation, now: Now) -> Actions:
+        quiet_until = observation.heard_at + self._quiet_for(observation)
+        if observation.reading or (observation.known and now.fast < quiet_until):
+            return ()
+        observation.reading = True
+        observation.heard_at = now.fast  # asked: be patient for as long again
+        return (ReadRegister(SESSIONS + observation.node),)
+
+    def _quiet_for(self, observation: SessionObservation) -> Duration:
+        """Return how long a session may be quiet before it is read: a little over its own rhythm."""
+        return max(self.session.parameters.renew, observation.refresh * 3 // 2)
+
+    def _look_again_at(self, observation: SessionObservation, now: Now) -> Instant:
+        poll = observation.heard_at + self._quiet_for(observation)
+        if observation.late or not observation.known:
+            return max(poll, now.fast + self._pause())
+        expiry = now.fast + max(0, observation.expires_at - now.slow)
+        # a read that hangs is not asked again
+        return max(expiry if observation.reading else min(poll, expiry), now.fast + 1)
+
+    def _pause(self) -> Duration:
+        return max(10 * MILLISECOND, self.session.parameters.renew // 4)
+
+    # -- ending
+
+    def end(self, holder: Holder, now: Now) -> Actions:
+        """End an expired session, by a swap on exactly the record that has not changed for W."""
+        observation = self.observe(holder.node)
+        if not observation.expired(now.slow):
+            return ()
+        name = SESSIONS + holder.node
+        known = self._endings.get(holder.node)
+        if known is not None and known.expected == observation.record:
+            if known.in_flight:
+                return ()
+            known.in_flight = True
+            return (SwapRegister(name, known.value, known.expected),)
+        ending = Ending(self._epitaph(holder, observation, now), observation.record)
+        self._endings[holder.node] = ending
+        return (SwapRegister(name, ending.value, ending.expected),)
+
+    def _epitaph(self, holder: Holder, observation: SessionObservation, now: Now) -> bytes:
+        self._writes += 1
+        me = self.session.parameters.node
+        by = f"{me}.{self.session.incarnation}.end{self._writes}.{now.fast:x}"
+        unknown = SessionRecord(holder, 0, observation.lease, observation.refresh, "unknown")
+        return (observation.session or unknown).ended_by_node(me, by).encode()

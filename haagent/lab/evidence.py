@@ -1,0 +1,72 @@
+"""What a failing campaign leaves: the judged piece drawn and raw, the nodes' directories (logs, recordings), the wire.
+
+Promises bounded disk use while nothing fails: the capture is a ring of a few files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from haagent.lab.cluster import Cluster
+from haagent.lab.drawing import draw
+from haagent.lab.observations import Record
+from haagent.lab.processes import NodeProcess
+from haagent.lab.shots import Shot
+from haagent.lab.verdict import Verdict
+
+RING_FILES, RING_MEGABYTES = 4, 16
+CAPTURED = "arp or icmp6 or ip proto 112 or ip6 proto 112"
+
+
+class Evidence:
+    """Keeps what is needed to understand a failure below ``directory``."""
+
+    def __init__(self, directory: Path, again: str, limit: int = 3) -> None:
+        self._directory, self._again, self._left = directory, again, limit
+        self._capture: NodeProcess | None = None
+        self._ring: Path | None = None
+
+    def begin(self, cluster: Cluster) -> None:
+        """Capture what the client hears on the lan, if tcpdump is installed."""
+        if shutil.which("tcpdump") is None:
+            return
+        self._ring = cluster.topology.workdir / "capture"
+        self._ring.mkdir()
+        argv = ("tcpdump", "-i", "lan", "-n", "-s", "160", "-U", "-Z", "root", "-w", str(self._ring / "lan.pcap"))
+        ring = ("-C", str(RING_MEGABYTES), "-W", str(RING_FILES), CAPTURED)
+        self._capture = NodeProcess(
+            cluster.topology.client.namespace, (*argv, *ring), self._ring / "tcpdump.log"
+        )
+
+    def end(self) -> None:
+        """Stop capturing."""
+        if self._capture is not None:
+            self._capture.stop()
+
+    def keep(self, shot: Shot, failure: str, piece: Record, verdict: Verdict, cluster: Cluster) -> None:
+        """Write everything about one failure; only the first few failures are kept."""
+        if self._left == 0:
+            return
+        self._left -= 1
+        place = self._directory / f"failure-{shot.number}"
+        place.mkdir(parents=True, exist_ok=True)
+        title = f"shot {shot.number}: {shot.label}: {failure}"
+        (place / "README").write_text(f"{title}\nagain: {self._again}\n")
+        (place / "observed.json").write_text(json.dumps(asdict(piece)))
+        (place / "observed.svg").write_text(draw(verdict, title))
+        for daemon in cluster.daemons.values():
+            _copy(daemon.directory, place / daemon.name)
+        if self._ring is not None:
+            _copy(self._ring, place / "capture")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the plain files of a directory; control sockets cannot be copied, keys are not evidence."""
+    ignored: Callable[[str, list[str]], set[str]] = lambda at, names: {
+        name for name in names if not (Path(at, name).is_file() or Path(at, name).is_dir()) or name.endswith(".key")
+    }
+    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)

@@ -1,0 +1,157 @@
+"""A random campaign on one cluster: fire a shot, heal, wait for one owner, judge the piece, count, go on.
+
+Promises bounded memory (every piece is judged and dropped), the verdict of outside observers only, and the evidence of the
+first failure on disk before the cluster is taken down. Ends at the first failure where ``strict_judge`` holds, which is
+for haagent: keepalived fails as a matter of course, and its sums are what a comparison wants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
+from haagent.lab.budget import Bounds, Budget, budget
+from haagent.lab.cluster import Cluster
+from haagent.lab.evidence import Evidence
+from haagent.lab.namespaces import LabError
+from haagent.lab.nemesis import fire
+from haagent.lab.shots import Shot
+from haagent.lab.verdict import Verdict, judge
+from haagent.lab.windows import SETTLED, cut
+
+NO_BUDGET = Budget(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How shots are judged. ``bounds`` None: outages are counted and not compared (keepalived)."""
+
+    bounds: Bounds | None
+    slack: Duration
+    settle: Duration  # after healing, exactly one owner within this
+    stop_at_failure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What one shot did. ``settled``: from healing to the beginning of undisturbed single ownership; None: never."""
+
+    shot: Shot
+    target: str
+    dual: Duration
+    outage: Duration
+    outage_after: Duration
+    outage_sum: Duration
+    budget: Budget
+    over: bool
+    settled: Duration | None
+    failure: str
+
+
+@dataclass
+class Tally:
+    """Sums over all shots; grows by one Hit (a few hundred bytes) per shot."""
+
+    begin: Instant
+    end: Instant = 0
+    hits: list[Hit] = field(default_factory=list)
+    dual: Duration = 0
+    outage: Duration = 0
+    rounds: int = 0
+    requests: int = 0
+    failure: str = ""
+
+    def add(self, hit: Hit, verdict: Verdict) -> None:
+        """Count one more shot."""
+        self.hits.append(hit)
+        self.dual += verdict.dual_total
+        self.outage += verdict.outage_total
+        self.rounds += verdict.rounds
+        self.requests += verdict.requests
+        self.failure = self.failure or hit.failure
+        self.end = time.monotonic_ns()
+
+    @property
+    def over(self) -> int:
+        """Return how many shots had an outage over their budget."""
+        return sum(hit.over for hit in self.hits)
+
+
+Tell = Callable[[Hit, Tally], None]
+
+
+class Torture:
+    """One campaign on a running cluster."""
+
+    def __init__(self, cluster: Cluster, rules: Rules, evidence: Evidence, tell: Tell) -> None:
+        self._cluster, self._rules, self._evidence, self._tell = cluster, rules, evidence, tell
+        self._steady = max(3 * cluster.spec.advert, 500 * MILLISECOND)
+        self._best = max(cluster.daemons, key=cluster.spec.priority)
+
+    def run(self, shots: Iterator[Shot], until: Instant | None = None) -> Tally:
+        """Fire ``shots`` (no new one after ``until``) and return the sums. LabError: it never came up."""
+        self._cluster.wait_until_up(self._steady, max(15 * self._cluster.spec.advert, 30 * SECOND))
+        tally = Tally(time.monotonic_ns())
+        for shot in takewhile(lambda _: until is None or time.monotonic_ns() < until, shots):
+            hit, verdict = self._one(shot)
+            tally.add(hit, verdict)
+            self._tell(hit, tally)
+            if hit.failure and self._rules.stop_at_failure:
+                break
+        tally.end = time.monotonic_ns()
+        return tally
+
+    def _one(self, shot: Shot) -> tuple[Hit, Verdict]:
+        owner = self._cluster.owner() or self._best
+        cut(self._cluster.record, time.monotonic_ns() - SETTLED)
+        span = fire(shot, self._cluster, owner, _sleep)
+        settled = self._settle(shot.rest, span.end)
+        time.sleep(2 * SETTLED / SECOND)
+        piece = cut(self._cluster.record, time.monotonic_ns() - SETTLED)
+        verdict = judge(piece)
+        failure = self._failure(verdict, settled)
+        if failure:
+            self._evidence.keep(shot, failure, piece, verdict, self._cluster)
+        return self._hit(shot, verdict, settled, failure), verdict
+
+    def _settle(self, rest: Duration, healed: Instant) -> Duration | None:
+        """Wait for the best node to own the address again, or for whoever has it when the time is over."""
+        _sleep(rest)
+        left = max(SECOND, healed + self._rules.settle - time.monotonic_ns())
+        for among in ((self._best,), ()):
+            try:
+                self._cluster.wait_for_owner(self._steady, left, among)
+            except LabError:
+                left = self._steady + 2 * SECOND
+            else:
+                return time.monotonic_ns() - healed
+        return None
+
+    def _failure(self, verdict: Verdict, settled: Duration | None) -> str:
+        ended = [
+            name for name, one in self._cluster.daemons.items() if one.process is None or not one.process.alive
+        ]
+        if verdict.dual_total:
+            return f"two owners at once for {verdict.dual_total / MILLISECOND:.0f} ms"
+        if settled is None:
+            return f"no single owner within {self._rules.settle / SECOND:g} s after healing"
+        if not verdict.rounds or not verdict.requests:
+            return "nothing was observed"
+        return f"daemon ended by itself on {', '.join(ended)}" if ended else ""
+
+    def _hit(self, shot: Shot, verdict: Verdict, settled: Duration | None, failure: str) -> Hit:
+        judged = verdict.faults[-1]
+        rules = self._rules
+        allowed = budget(shot, rules.bounds) if rules.bounds is not None else NO_BUDGET
+        over = allowed.exceeded(judged.outage, judged.outage_after, rules.slack)
+        outages = judged.outage, judged.outage_after, verdict.outage_total
+        return Hit(
+            shot, judged.span.target, verdict.dual_total, *outages, allowed, over, settled, failure
+        )
+
+
+def _sleep(duration: Duration) -> None:
+    time.sleep(duration / SECOND)
