@@ -117,8 +117,6 @@ class QuorumArbiter:
                 raise
             if proposal.outcome is Outcome.CHOSEN:
                 self._last[name] = proposal
-                if proposal.behind:
-                    self._mend_later(name)
                 return proposal.current
             if proposal.outcome is Outcome.FAILED:
                 raise self._unavailable(name, proposal.foreign)
@@ -161,6 +159,12 @@ class QuorumArbiter:
             self._spawn(self._perform(name, proposal, command, deadline, decided))
         if proposal.outcome is not None:
             decided.set()
+        if proposal.behind and proposal.outcome is Outcome.CHOSEN:
+            proposal.behind = False  # told once
+            if proposal.resume is None:
+                self._mend_later(name)
+            else:
+                self.suspect(name)
 
     async def _perform(
         self, name: str, proposal: Proposal, command: Command, deadline: float, decided: asyncio.Event
@@ -281,6 +285,7 @@ class QuorumArbiter:
             if s.accepted is None or accepted is None or s.accepted.ballot < accepted.ballot
         ]
         if lagging and not (settled and accepted is None):
+            self._last.pop(name, None)  # only a whole ballot tells those who forgot
             await self._decide(name, Keep(), deadline)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

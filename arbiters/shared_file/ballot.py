@@ -157,7 +157,13 @@ class Attempt:
 
 
 def begin(
-    slot: int, files: int, mine: Block | None, wanted: Wanted | None, *, standing: bool = False, highest: int = 0
+    slot: int,
+    files: int,
+    mine: Block | None,
+    wanted: Wanted | None,
+    *,
+    standing: bool = False,
+    highest: int = 0,
 ) -> Attempt:
     """Return the first state of an attempt.
 
@@ -173,7 +179,9 @@ def begin(
     return _prepare(attempt)
 
 
-def confirmed(first: Mapping[int, View], second: Mapping[int, View], majority: int) -> tuple[bool, Accepted | None]:
+def confirmed(
+    first: Mapping[int, View], second: Mapping[int, View], majority: int
+) -> tuple[bool, Accepted | None]:
     """Return (True, what is decided) if two readings, one after the other, prove it; else (False, None).
 
     The proof is the one the writer itself makes: its block is on a majority of files, and there, *later*, nobody
@@ -249,9 +257,7 @@ def _accept(attempt: Attempt, base: Accepted | None) -> Attempt:
     else:
         value, exposed = base, attempt.exposed
     mine = Block(_above(attempt.ballot, attempt.slot), attempt.ballot, value)
-    return replace(
-        attempt, phase=Phase.ACCEPT, round=attempt.round + 1, mine=mine, exposed=exposed, heard={}
-    )
+    return replace(attempt, phase=Phase.ACCEPT, round=attempt.round + 1, mine=mine, exposed=exposed, heard={})
 
 
 def _successor(base: Accepted | None, wanted: Wanted, attempt: Attempt) -> Accepted:

@@ -52,7 +52,9 @@ def unseal(raw: bytes, where: bytes) -> bytes:
     parts, stamps = [], set()
     for number, seed in enumerate(_seeds(where)):
         sector = raw[number * _SECTOR : (number + 1) * _SECTOR]
-        if len(sector) != _SECTOR or zlib.crc32(sector[:-_CRC], seed) != int.from_bytes(sector[-_CRC:], "big"):
+        if len(sector) != _SECTOR or zlib.crc32(sector[:-_CRC], seed) != int.from_bytes(
+            sector[-_CRC:], "big"
+        ):
             raise Damaged(_describe(raw, number))
         parts.append(sector[:_PART])
         stamps.add(sector[_PART:-_CRC])

@@ -23,13 +23,14 @@ from typing import BinaryIO
 REQUEST = struct.Struct(">BQII")  # operation, offset to write at, bytes to write, ranges to read
 RANGE = struct.Struct(">QI")  # offset, bytes
 ANSWER = struct.Struct(">iBI")  # errno or 0, flags, bytes that follow: what was read, or the error's text
+INODE = struct.Struct(">Q")  # 0: it is a block device
 OPEN, EXCHANGE = 1, 2
 DIRECT = 1  # flag: the file is read and written past the page cache
 PAGE = 4096
 
 
 def pack_open(path: str, lock: str) -> bytes:
-    """Return the request to open ``path`` anew; the answer is empty. ``lock`` is held until the process ends."""
+    """Return the request to open ``path`` anew; the answer is INODE. ``lock`` is held until the process ends."""
     text = f"{path}\0{lock}".encode()
     return REQUEST.pack(OPEN, 0, len(text), 0) + text
 
@@ -57,6 +58,12 @@ class VotingFileIO:
         if lock and self._lock is None:
             self._lock = _taken(lock)
         self._file, self.flags = open_direct(path, flags | os.O_DSYNC)
+
+    @property
+    def inode(self) -> int:
+        """Return the number of the file's inode, which a copy does not share; 0 for a block device."""
+        status = os.fstat(self._file)
+        return status.st_ino if stat.S_ISREG(status.st_mode) else 0
 
     def close(self) -> None:
         """Close the file. The lock stays until the process ends."""
@@ -124,7 +131,7 @@ def serve(stream: BinaryIO) -> None:
             if operation == OPEN:
                 path, _, lock = data.decode().partition("\0")
                 file.open(path, lock)
-                found = b""
+                found = INODE.pack(file.inode)
             else:
                 found = file.exchange(at, data, ranges)
             answer = ANSWER.pack(0, file.flags, len(found)) + found

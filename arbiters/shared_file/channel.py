@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arbiters.shared_file import block_io
-from arbiters.shared_file.block_io import ANSWER, DIRECT, pack_exchange, pack_open
+from arbiters.shared_file.block_io import ANSWER, DIRECT, INODE, pack_exchange, pack_open
 
 _ABANDONED: list[subprocess.Popen[bytes]] = []  # reaped when the next one is started
 _LARGEST = 4 << 20
@@ -50,9 +50,9 @@ class Channel:
     def pid(self) -> int:
         return self._process.pid
 
-    async def open(self, path: str, lock: str) -> None:
-        """Open the file anew. Raises OSError."""
-        await self._ask(pack_open(path, lock))
+    async def open(self, path: str, lock: str) -> int:
+        """Open the file anew; return its inode, 0 for a block device. Raises OSError."""
+        return int(INODE.unpack(await self._ask(pack_open(path, lock)))[0])
 
     async def exchange(self, at: int, data: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:
         """Write ``data`` if there is any, then read ``ranges`` and return them in one piece. Raises OSError."""

@@ -13,7 +13,14 @@ from pathlib import Path
 from arbiters.shared_file.ballot import Accepted, View, counted
 from arbiters.shared_file.block import BLOCK, Damaged
 from arbiters.shared_file.block_io import DIRECT
-from arbiters.shared_file.layout import SLOTS, Header, NotAVotingFile, read_header, read_presence
+from arbiters.shared_file.layout import (
+    SLOTS,
+    Header,
+    NotAVotingFile,
+    check_original,
+    read_header,
+    read_presence,
+)
 from arbiters.shared_file.making import opened, registers_of
 
 _REPLACE = "haagent arbiter replace makes it anew from the others"
@@ -78,13 +85,19 @@ def lines(findings: Findings) -> list[str]:
     if findings.healthy >= majority:
         report.append(f"{findings.healthy} of {count} files count; {majority} are needed: the arbiter works")
     else:
-        report.append(f"only {findings.healthy} of {count} files count; {majority} are needed: NO NODE CAN CLAIM ANYTHING")
+        report.append(
+            f"only {findings.healthy} of {count} files count; {majority} are needed: NO NODE CAN CLAIM ANYTHING"
+        )
     return report
 
 
 def _verdict(state: FileState) -> str:
     header = state.header
-    which = f"file {header.index + 1} of {len(header.members)} of domain {header.domain}" if header else "not usable"
+    which = (
+        f"file {header.index + 1} of {len(header.members)} of domain {header.domain}"
+        if header
+        else "not usable"
+    )
     if state.fault:
         return f"{which}: DOES NOT COUNT: {state.fault}"
     return f"{which}: well" + (", with reservations" if state.notes else "")
@@ -95,6 +108,7 @@ def _state(path: str) -> FileState:
     try:
         with opened(path) as file:
             state.header, _ = read_header(file.exchange(0, b"", [(0, SLOTS * BLOCK)]))
+            check_original(state.header, file.inode)
             if not file.flags & DIRECT:
                 state.notes.append("its file system has no O_DIRECT: reads may come from this host's cache")
             file.exchange(0, b"", [(state.header.size - BLOCK, BLOCK)])
@@ -106,7 +120,9 @@ def _state(path: str) -> FileState:
     except OSError as error:
         state.fault = f"{error.strerror or error}; {_REPLACE}"
     if soft := soft_mount(path):
-        state.notes.append(f"it is on a soft NFS mount ({soft}): an error then does not mean 'not written'; mount it hard")
+        state.notes.append(
+            f"it is on a soft NFS mount ({soft}): an error then does not mean 'not written'; mount it hard"
+        )
     return state
 
 
@@ -115,7 +131,9 @@ def _note_nodes(state: FileState, header: Header, front: bytes) -> None:
         try:
             read_presence(front, header, slot)
         except Damaged as damaged:
-            state.notes.append(f"the mark of node {node} is damaged ({damaged}); that node will write it again")
+            state.notes.append(
+                f"the mark of node {node} is damaged ({damaged}); that node will write it again"
+            )
 
 
 def _note_registers(state: FileState) -> None:
@@ -123,7 +141,9 @@ def _note_registers(state: FileState) -> None:
         if isinstance(view, View):
             state.views[register] = view
         else:
-            state.notes.append(f"register {register} does not count here: {view}; its node will mend it, or: {_REPLACE}")
+            state.notes.append(
+                f"register {register} does not count here: {view}; its node will mend it, or: {_REPLACE}"
+            )
 
 
 def _compare(state: FileState, newest: Header, files: int) -> None:
@@ -138,14 +158,18 @@ def _compare(state: FileState, newest: Header, files: int) -> None:
     elif len(header.members) != files:
         state.fault = f"it is one of {len(header.members)} files, {files} were named"
     elif header.members_seq != newest.members_seq:
-        state.notes.append("it missed the news that another file was replaced; harmless, and mended by the next replacement")
+        state.notes.append(
+            "it missed the news that another file was replaced; harmless, and mended by the next replacement"
+        )
 
 
 def _newest_values(states: Sequence[FileState]) -> dict[int, Accepted]:
     """Return by register the newest value written, decided or not."""
     found: dict[int, Accepted] = {}
     for register in sorted({number for state in states for number in state.views}):
-        views = {index: state.views[register] for index, state in enumerate(states) if register in state.views}
+        views = {
+            index: state.views[register] for index, state in enumerate(states) if register in state.views
+        }
         block = max((one for view in counted(views).values() for one in view.blocks), key=lambda one: one.bal)
         if block.accepted is not None:
             found[register] = block.accepted

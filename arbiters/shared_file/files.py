@@ -51,7 +51,9 @@ class Files:
 
     def start(self) -> None:
         """Open every file, each in its own time."""
-        self._tasks = [asyncio.create_task(file.run(), name=f"voting file {file.path}") for file in self._files]
+        self._tasks = [
+            asyncio.create_task(file.run(), name=f"voting file {file.path}") for file in self._files
+        ]
 
     async def ready(self) -> Header:
         """Return the domain's header once a majority of the files agrees on it. Raises Misconfigured."""
@@ -89,7 +91,11 @@ class Files:
 
     def troubles(self) -> str:
         """Return what is wrong with which file, in one line."""
-        troubles = [f"{file.path}: {file.trouble or file.damage}" for file in self._files if file.trouble or file.damage]
+        troubles = [
+            f"{file.path}: {file.trouble or file.damage}"
+            for file in self._files
+            if file.trouble or file.damage
+        ]
         return "; ".join(troubles) or "all were slow"
 
     def ask(self, registers: tuple[int, ...], block: Block | None, deadline: float) -> Round:
@@ -131,15 +137,16 @@ class Files:
 
     def _admit(self, file: VotingFile, header: Header) -> int:
         """Return our slot if ``file`` is one of this domain's. Raises Refused."""
+        self._headers.pop(file, None)
         self._check_header(header)
+        for other, its in self._headers.items():
+            if its.index == header.index and its.uuid == header.uuid:
+                raise Refused(f"it is voting file {header.index + 1}, as {other.path} is")
         self._headers[file] = header
         if self._agreed is None:
             self._agree()
         if self._agreed is not None and header.uuid != self._agreed.uuid:
             raise Refused("it comes from another 'arbiter init' than the majority of the voting files")
-        for other, its in self._headers.items():
-            if other is not file and its.index == header.index and its.uuid == header.uuid:
-                raise Refused(f"it is voting file {header.index + 1}, as {other.path} is")
         return header.nodes.index(self._settings.presence.node)
 
     def _check_header(self, header: Header) -> None:
@@ -192,7 +199,9 @@ class Round:
     @property
     def waiting(self) -> bool:
         """Say whether there is an answer to come: from a healthy file, or not yet taken."""
-        return not self._answers.empty() or any(not job.done.done() and not self._files[index].trouble for index, job in self._jobs.items())
+        return not self._answers.empty() or any(
+            not job.done.done() and not self._files[index].trouble for index, job in self._jobs.items()
+        )
 
     async def next(self) -> tuple[int, Answer]:
         """Return the next answer, with the index of its file. Waits for ever if there is none."""

@@ -41,6 +41,7 @@ class Header:
     nodes: tuple[str, ...]
     places: int  # node slots, at least len(nodes)
     registers: int
+    inode: int = 0  # of this file when it was made; 0 for a block device
 
     @property
     def file_id(self) -> int:
@@ -138,6 +139,14 @@ def read_header(raw: bytes) -> tuple[Header, int]:
     if not found:
         raise NotAVotingFile("both slots of its header are torn")
     return max(found, key=lambda one: one[0].members_seq)
+
+
+def check_original(header: Header, inode: int) -> None:
+    """Refuse a file that was copied, or restored from a backup: it has forgotten what was promised since."""
+    if header.inode != inode:
+        raise NotAVotingFile(
+            "it is a copy, and may have forgotten promises; haagent arbiter replace makes it anew"
+        )
 
 
 def _no_header(raw: bytes, slot: int, why: str) -> str:

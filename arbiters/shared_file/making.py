@@ -24,6 +24,7 @@ from arbiters.shared_file.layout import (
     SLOTS,
     Header,
     NotAVotingFile,
+    check_original,
     no_presence,
     read_header,
     seal_header,
@@ -44,7 +45,9 @@ def plan(
     if len(paths) not in FILES or len({os.path.realpath(path) for path in paths}) != len(paths):
         raise CannotMake(f"{len(paths)} voting files; accepted: 1, 3 or 5, all different")
     if not nodes or len(set(nodes)) != len(nodes) or not 0 <= spare <= NODES_AT_MOST - len(nodes):
-        raise CannotMake(f"{len(nodes)} nodes and {spare} spare places; accepted: together at most {NODES_AT_MOST}")
+        raise CannotMake(
+            f"{len(nodes)} nodes and {spare} spare places; accepted: together at most {NODES_AT_MOST}"
+        )
     if not 2 <= registers <= REGISTERS_AT_MOST:
         raise CannotMake(f"{registers} registers; accepted: 2 to {REGISTERS_AT_MOST}")
     members = tuple(secrets.randbits(63) for _ in paths)
@@ -77,7 +80,7 @@ def make(path: str, header: Header, blocks: dict[tuple[int, int], Block]) -> Non
         file.exchange(header.presence_at(0), front, [])
         for register in range(header.registers):
             file.exchange(header.register_at(register), _register(header, register, blocks), [])
-        file.exchange(0, seal_header(header) * SLOTS, [])
+        file.exchange(0, seal_header(replace(header, inode=file.inode)) * SLOTS, [])
     if not device:
         os.rename(target, path)
         _sync_directory(path)
@@ -92,7 +95,9 @@ def lost_index(target: str, headers: Sequence[Header]) -> int:
     missing = set(range(len(headers[0].members))) - {header.index for header in headers}
     if len(missing) != 1:
         names = ", ".join(str(index + 1) for index in sorted(missing))
-        raise CannotMake(f"which of the voting files {names} is {target} to be? name all the others, or give --index")
+        raise CannotMake(
+            f"which of the voting files {names} is {target} to be? name all the others, or give --index"
+        )
     return missing.pop()
 
 
@@ -112,7 +117,7 @@ def replace_file(target: str, others: Sequence[str], index: int | None = None) -
     members[lost] = secrets.randbits(63)
     after = replace(newest, members=tuple(members), members_seq=newest.members_seq + 1)
     for path, header in zip(others, headers, strict=True):
-        _rewrite_header(path, replace(after, index=header.index))
+        _rewrite_header(path, replace(after, index=header.index, inode=header.inode))
     header = replace(after, index=lost)
     make(target, header, _gather(others, header))
     return header
@@ -120,10 +125,14 @@ def replace_file(target: str, others: Sequence[str], index: int | None = None) -
 
 def _check_others(headers: Sequence[Header]) -> None:
     count = len(headers[0].members)
-    if len({header.uuid for header in headers}) != 1 or len({header.index for header in headers}) != len(headers):
+    if len({header.uuid for header in headers}) != 1 or len({header.index for header in headers}) != len(
+        headers
+    ):
         raise CannotMake("the files to copy from are not different files of one domain")
     if len(headers) < count // 2 + 1:
-        raise CannotMake(f"{len(headers)} files to copy from; needed: {count // 2 + 1} of the {count}, without the lost one")
+        raise CannotMake(
+            f"{len(headers)} files to copy from; needed: {count // 2 + 1} of the {count}, without the lost one"
+        )
     newest = max(headers, key=lambda header: header.members_seq)
     for header in headers:
         if header.file_id != newest.members[header.index]:
@@ -144,7 +153,9 @@ def _gather(others: Sequence[str], header: Header) -> dict[tuple[int, int], Bloc
     needed = len(header.members) // 2 + 1
     for register, count in enumerate(seen):
         if count < needed:
-            raise CannotMake(f"register {register} is undamaged in only {count} of the other files; needed: {needed}")
+            raise CannotMake(
+                f"register {register} is undamaged in only {count} of the other files; needed: {needed}"
+            )
     return blocks
 
 
@@ -171,7 +182,9 @@ def opened(path: str, flags: int = os.O_RDWR) -> Iterator[VotingFileIO]:
 
 def _header(path: str) -> Header:
     with opened(path, os.O_RDONLY) as file:
-        return read_header(file.exchange(0, b"", [(0, SLOTS * BLOCK)]))[0]
+        header = read_header(file.exchange(0, b"", [(0, SLOTS * BLOCK)]))[0]
+        check_original(header, file.inode)
+        return header
 
 
 def _rewrite_header(path: str, header: Header) -> None:

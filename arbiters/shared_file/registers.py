@@ -91,7 +91,9 @@ class SharedFileArbiter:
                         return str(version)
         except TimeoutError:
             raise self.files.unavailable() from None
-        raise Misconfigured(f"arbiter file: all {len(self._places)} registers are taken, none is left for {name}")
+        raise Misconfigured(
+            f"arbiter file: all {len(self._places)} registers are taken, none is left for {name}"
+        )
 
     def changes(self) -> AsyncIterator[Change]:
         """Yield every register, then each change; see ``polling``."""
@@ -135,7 +137,9 @@ class SharedFileArbiter:
             return done.version
         if done.decided is not None and done.decided.name != wanted.name:
             return 0
-        raise Conflict(f"{wanted.name} holds {f'version {done.decided.version}' if done.decided else 'nothing'}")
+        raise Conflict(
+            f"{wanted.name} holds {f'version {done.decided.version}' if done.decided else 'nothing'}"
+        )
 
     async def _settled(self, place: Place, deadline: float) -> Accepted | None:
         """Return what is decided at ``place``; finish what another node may have left half done."""
@@ -156,7 +160,12 @@ class SharedFileArbiter:
         """Run ballots until one decides; return how it ended. Cancelled at the call's deadline."""
         async with place.lock:
             attempt = begin(
-                self.files.slot, self.files.count, place.mine, wanted, standing=place.standing, highest=place.highest
+                self.files.slot,
+                self.files.count,
+                place.mine,
+                wanted,
+                standing=place.standing,
+                highest=place.highest,
             )
             try:
                 lost = 0

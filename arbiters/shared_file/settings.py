@@ -32,12 +32,16 @@ class Settings:
 def read_settings(options: ArbiterOptions) -> Settings:
     """Return the checked settings. Raises Misconfigured saying what was found and what is accepted."""
     if options.settings:
-        raise Misconfigured(f"arbiter file: unknown setting {min(options.settings)!r}; accepted: endpoints, domain")
+        raise Misconfigured(
+            f"arbiter file: unknown setting {min(options.settings)!r}; accepted: endpoints, domain"
+        )
     for path in options.endpoints:
         if not path.startswith("/"):
             raise Misconfigured(f"arbiter file: {path!r} is not an absolute path")
     if len(options.endpoints) not in FILES or len(set(options.endpoints)) != len(options.endpoints):
-        raise Misconfigured(f"arbiter file: {len(options.endpoints)} voting files; accepted: 1, 3 or 5, all different")
+        raise Misconfigured(
+            f"arbiter file: {len(options.endpoints)} voting files; accepted: 1, 3 or 5, all different"
+        )
     return Settings(
         paths=options.endpoints,
         domain=options.domain,

@@ -20,7 +20,15 @@ from dataclasses import dataclass, field
 from arbiters.shared_file.ballot import Block, View
 from arbiters.shared_file.block import BLOCK, Damaged, encode, seal
 from arbiters.shared_file.channel import Channel
-from arbiters.shared_file.layout import SLOTS, Header, NotAVotingFile, Presence, read_header, read_presence
+from arbiters.shared_file.layout import (
+    SLOTS,
+    Header,
+    NotAVotingFile,
+    Presence,
+    check_original,
+    read_header,
+    read_presence,
+)
 from arbiters.shared_file.views import DamagedRegister, Reader
 
 LOG = logging.getLogger("haagent.arbiter.shared_file")
@@ -87,6 +95,7 @@ class VotingFile:
         self._jobs: deque[Job] = deque()
         self._posted = asyncio.Event()
         self._stale = False
+        self._looked_at = float("-inf")
 
     @property
     def pid(self) -> int:
@@ -135,8 +144,9 @@ class VotingFile:
         """Open, check the header and announce this run. Raises OSError, NotAVotingFile, Refused, Damaged."""
         if self._channel is None:
             self._channel = await Channel.start()
-        await self._channel.open(self.path, self._lock())
+        inode = await self._channel.open(self.path, self._lock())
         header, _ = read_header(await self._channel.exchange(0, b"", [(0, SLOTS * BLOCK)]))
+        check_original(header, inode)
         await self._channel.exchange(0, b"", [(header.size - BLOCK, BLOCK)])  # or it was truncated
         self._slot = self._admission.admit(self, header)
         if self.header is None or header.file_id != self.header.file_id:
@@ -162,7 +172,13 @@ class VotingFile:
             await self._channel.exchange(at, mine.seal(header, self._slot), [])
             self._present = True
             if elsewhere and there is not None:
-                LOG.info("%s: node %s last ran on %s; waiting %.1f s", self.path, mine.node, there.hostname, self._admission.grace)
+                LOG.info(
+                    "%s: node %s last ran on %s; waiting %.1f s",
+                    self.path,
+                    mine.node,
+                    there.hostname,
+                    self._admission.grace,
+                )
                 await asyncio.sleep(self._admission.grace)
             return
         await self._channel.exchange(at, mine.seal(header, self._slot), [])
@@ -211,16 +227,20 @@ class VotingFile:
         at, data = 0, b""
         if job.block is not None:
             register = job.registers[0]
-            if register not in reader.next_slot:
+            if register not in reader.next_slot or self._may_be_displaced():
                 self._read(await self._channel.exchange(0, b"", reader.ranges((register,))), (register,))
             slot = reader.next_slot[register]
             at = reader.header.block_at(register, self._slot, slot)
             data = seal(encode(job.block), reader.header.place(register, self._slot, slot))
-        answer = self._read(await self._channel.exchange(at, data, reader.ranges(job.registers)), job.registers)
+        answer = self._read(
+            await self._channel.exchange(at, data, reader.ranges(job.registers)), job.registers
+        )
         for _ in range(REREADS):  # a block that is just being written may look like anything
             if not any(isinstance(view, DamagedRegister) for view in answer.values()):
                 break
-            answer = self._read(await self._channel.exchange(0, b"", reader.ranges(job.registers)), job.registers)
+            answer = self._read(
+                await self._channel.exchange(0, b"", reader.ranges(job.registers)), job.registers
+            )
         self._note_damage(answer)
         return answer
 
@@ -232,7 +252,12 @@ class VotingFile:
                 self._duplicate(there)
             raise FileTrouble("the mark of this run is gone from it: was it restored from a copy?")
         self.header = self._reader.header
+        self._looked_at = asyncio.get_running_loop().time()
         return self._reader.views(raw, registers)
+
+    def _may_be_displaced(self) -> bool:
+        """Say whether another run could have begun, and stopped waiting for us, since we last looked."""
+        return asyncio.get_running_loop().time() - self._looked_at > self._admission.grace / 2
 
     def _note_damage(self, answer: Answer) -> None:
         self.damage = ""

@@ -82,7 +82,10 @@ def _instance(worker: Worker, member: Instance, configured: VrrpInstance, change
     yield f"   Preempt = {'enabled' if configured.preempt else 'disabled'}"
     if configured.auth_pass is not None:
         yield "   Authentication type = SIMPLE_PASSWORD"
-    for title, addresses in (("Virtual IP", configured.addresses), ("Virtual IP Excluded", configured.excluded)):
+    for title, addresses in (
+        ("Virtual IP", configured.addresses),
+        ("Virtual IP Excluded", configured.excluded),
+    ):
         if addresses:
             yield f"   {title} ({len(addresses)}):"
             yield from (f"     {address_line(one, installed=raised)}" for one in addresses)
@@ -104,7 +107,9 @@ def _garp(configured: VrrpInstance) -> Iterator[str]:
 
 def _master_down(member: Instance, configured: VrrpInstance) -> int:
     interval = configured.advert_interval
-    return configured.down_timer_adverts * interval + skew_time(configured.version, member.router.priority, interval)
+    return configured.down_timer_adverts * interval + skew_time(
+        configured.version, member.router.priority, interval
+    )
 
 
 def _interval(configured: VrrpInstance) -> str:

@@ -154,7 +154,12 @@ class Dumps:
     def _track_processes(self) -> list[dict[str, Any]]:
         trackers = self._worker.node.trackers
         return [
-            {"name": one.name, "process": one.argv[0], "quorum": one.quorum, "up": bool(tracker and tracker.up)}
+            {
+                "name": one.name,
+                "process": one.argv[0],
+                "quorum": one.quorum,
+                "up": bool(tracker and tracker.up),
+            }
             for one in self._worker.configuration.processes
             for tracker in (trackers.get(f"process {one.name}"),)
         ]
@@ -199,7 +204,9 @@ class Dumps:
             "evips": [dump_data.address_line(one, installed=raised) for one in configured.excluded],
             "auth_type": int(configured.auth_pass is not None),
             "track_ifp": [track.name for track in configured.track_interfaces],
-            "track_script": [dump_data.quoted(scripts[track.name].command) for track in configured.track_scripts],
+            "track_script": [
+                dump_data.quoted(scripts[track.name].command) for track in configured.track_scripts
+            ],
         }
         if configured.auth_pass is not None:
             data["auth_data"] = "********"

@@ -216,7 +216,8 @@ def _instance(instance: VrrpInstance, configuration: Configuration) -> InstanceP
             refresh=instance.garp.refresh,
             refresh_repeat=instance.garp.refresh_repeat,
         ),
-        notify_lower_priority=instance.notify.master_rx_lower_pri is not None or bool(configuration.globals.fifos),
+        notify_lower_priority=instance.notify.master_rx_lower_pri is not None
+        or bool(configuration.globals.fifos),
         addresses=tuple(str(astuple(entry)) for entry in (*instance.addresses, *instance.excluded)),
     )
 

@@ -20,7 +20,9 @@ def pid_file(path: str | None, pid: int) -> Iterator[None]:
     text = f"{pid}\n"
     if path is not None:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+            )
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(text)
         except OSError as error:

@@ -54,12 +54,17 @@ def status_document(worker: Worker) -> Status:
             for member in group.members
         ),
         trackers=tuple(
-            TrackerStatus(name, "interface" if name.startswith("interface ") else "script", tracker.up)
+            TrackerStatus(name, _kind(name), tracker.up)
             for name, tracker in worker.node.trackers.items()
         ),
         peers=tuple(_peer(worker, name, state, reading) for name, state in worker.peers.status().items()),
         warnings=_warnings(worker),
     )
+
+
+def _kind(tracker: str) -> str:
+    kind = tracker.partition(" ")[0]
+    return kind if kind in ("interface", "file", "process") and " " in tracker else "script"
 
 
 def registers_document(worker: Worker) -> dict[str, Any]:

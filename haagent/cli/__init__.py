@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": ("haagent.cli.verify", "verify"),
     "arbiter": ("haagent.cli.arbiter", "arbiter"),
     "lab": ("haagent.cli.lab", "lab"),
+    "torture": ("haagent.cli.torture", "torture"),
 }
 
 

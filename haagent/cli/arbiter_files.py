@@ -13,7 +13,9 @@ import click
 
 from haagent.errors import EX_CONFIG
 
-_PATHS = click.argument("paths", nargs=-1, required=True, metavar="FILE...", type=click.Path(resolve_path=False))
+_PATHS = click.argument(
+    "paths", nargs=-1, required=True, metavar="FILE...", type=click.Path(resolve_path=False)
+)
 
 
 def _module(name: str) -> Any:
@@ -21,7 +23,9 @@ def _module(name: str) -> Any:
 
 
 def _stop(error: Exception) -> None:
-    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    text = (
+        f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    )
     click.echo(f"haagent: {text}", err=True)
     sys.exit(EX_CONFIG)
 
@@ -32,7 +36,9 @@ def _stop(error: Exception) -> None:
 @click.option("--domain", default="haagent", show_default=True, help="The domain of the arbiter block.")
 @click.option("--registers", default=64, show_default=True, help="Nodes plus claims, with room to grow.")
 @click.option("--force", is_flag=True, help="Overwrite what is there, and with it every register.")
-def init_files(paths: tuple[str, ...], nodes: tuple[str, ...], domain: str, registers: int, force: bool) -> None:
+def init_files(
+    paths: tuple[str, ...], nodes: tuple[str, ...], domain: str, registers: int, force: bool
+) -> None:
     """Make 1, 3 or 5 voting files (or use as many block devices): once, on one node, before the first start."""
     making = _module("making")
     try:
@@ -40,7 +46,9 @@ def init_files(paths: tuple[str, ...], nodes: tuple[str, ...], domain: str, regi
         making.make_all(paths, headers, force=force)
     except (making.CannotMake, OSError, ValueError) as error:
         _stop(error)
-    click.echo(f"domain {domain}: {len(paths)} voting files of {headers[0].size >> 10} KiB for {', '.join(nodes)}")
+    click.echo(
+        f"domain {domain}: {len(paths)} voting files of {headers[0].size >> 10} KiB for {', '.join(nodes)}"
+    )
 
 
 @click.command("fsck")
@@ -69,4 +77,6 @@ def replace_file(lost: str, others: tuple[str, ...], index: int | None) -> None:
         header = making.replace_file(lost, others, None if index is None else index - 1)
     except (making.CannotMake, layout.NotAVotingFile, OSError, ValueError) as error:
         _stop(error)
-    click.echo(f"{lost} is voting file {header.index + 1} of {len(header.members)} of domain {header.domain} again")
+    click.echo(
+        f"{lost} is voting file {header.index + 1} of {len(header.members)} of domain {header.domain} again"
+    )

@@ -33,7 +33,12 @@ _ACCEPTED = (
     ("-g", "--log-file", True, "it always logs to standard error"),
     ("", "--flush-log-file", False, "every line is flushed"),
     ("-X", "--release-vips", False, "addresses are always let go of"),
-    ("-V", "--dont-release-vrrp", False, "addresses are always let go of: another node may hold them a moment later"),
+    (
+        "-V",
+        "--dont-release-vrrp",
+        False,
+        "addresses are always let go of: another node may hold them a moment later",
+    ),
     ("-I", "--dont-release-ipvs", False, "there is no IPVS"),
     ("-n", "--dont-fork", False, "it always stays in the foreground"),
     ("-a", "--address-monitoring", False, "only changes that matter are logged"),
@@ -58,18 +63,41 @@ def keepalived_options(command: F) -> F:
     options = (
         click.option("-p", "--pid", "pid_file", metavar="FILE", help="Write the supervisor's pid."),
         click.option("-r", "--vrrp_pid", "worker_pid_file", metavar="FILE", help="Write the worker's pid."),
-        click.option("-u", "--umask", "umask", metavar="MASK", help="For the files it makes, e.g. 0177.",
-                     callback=_umask, expose_value=False),  # fmt: skip
+        click.option(
+            "-u",
+            "--umask",
+            "umask",
+            metavar="MASK",
+            help="For the files it makes, e.g. 0177.",
+            callback=_umask,
+            expose_value=False,
+        ),
         click.option("-s", "--namespace", "namespace", metavar="NAME", help="Run in this network namespace."),
-        click.option("-t", "--config-test", "test", is_flag=False, flag_value="-", metavar="[LOG]",
-                     help="Check the configuration and end: 0 usable, 2 a value is missing, 4 a file is missing, "
-                          "5 anything else."),  # fmt: skip
-        click.option("-d", "--dump-conf", "dump", is_flag=True, help="Print the configuration as JSON first."),
-        click.option("--signum", metavar="NAME", is_eager=True, expose_value=False, callback=_signum,
-                     help="Print the number of a signal: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON."),  # fmt: skip
+        click.option(
+            "-t",
+            "--config-test",
+            "test",
+            is_flag=False,
+            flag_value="-",
+            metavar="[LOG]",
+            help="Check the configuration and end: 0 usable, 2 a value is missing, 4 a file is missing, "
+            "5 anything else.",
+        ),
+        click.option(
+            "-d", "--dump-conf", "dump", is_flag=True, help="Print the configuration as JSON first."
+        ),
+        click.option(
+            "--signum",
+            metavar="NAME",
+            is_eager=True,
+            expose_value=False,
+            callback=_signum,
+            help="Print the number of a signal: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON.",
+        ),
         click.option("-C", "--check", is_flag=True, hidden=True, expose_value=False, callback=_no_checkers),
-        click.option("-v", "--version", is_flag=True, is_eager=True, hidden=True, expose_value=False,
-                     callback=_version),  # fmt: skip
+        click.option(
+            "-v", "--version", is_flag=True, is_eager=True, hidden=True, expose_value=False, callback=_version
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -118,7 +146,9 @@ def check_configuration(files: tuple[Path, ...], config_id: str | None, arbiter:
     try:
         configuration = load(files, config_id=config_id, arbiter=arbiter)
     except ConfigErrors as errors:
-        _write(log, [*(f"warning: {text}" for text in errors.warnings), *(f"error: {e}" for e in errors.errors)])
+        _write(
+            log, [*(f"warning: {text}" for text in errors.warnings), *(f"error: {e}" for e in errors.errors)]
+        )
         if missing:
             return 4
         return 2 if any("missing its value" in str(error) for error in errors.errors) else 5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from haagent.cli.keepalived_options import keepalived_options, check_configuration
+from haagent.cli.keepalived_options import check_configuration, keepalived_options
 from haagent.config.dump import to_json
 from haagent.errors import HaagentError
 
@@ -34,7 +34,7 @@ DEFAULT = Path("/etc/keepalived/keepalived.conf")
     help="Where the control socket, the status snapshot and the flight recorder live.",
 )  # fmt: skip
 @keepalived_options
-def run(
+def run(  # noqa: PLR0917 - click calls it, by name
     files: tuple[Path, ...],
     arbiter: str | None,
     config_id: str | None,

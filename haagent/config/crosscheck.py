@@ -55,7 +55,11 @@ def _check_use(configuration: Configuration, messages: Messages) -> None:
     kinds: tuple[tuple[str, Iterable[_Named], set[str]], ...] = (
         ("vrrp_script", configuration.scripts, {t.name for user in users for t in user.track_scripts}),
         ("track_file", configuration.files, {t.name for user in users for t in user.track_files}),
-        ("vrrp_track_process", configuration.processes, {t.name for user in users for t in user.track_processes}),
+        (
+            "vrrp_track_process",
+            configuration.processes,
+            {t.name for user in users for t in user.track_processes},
+        ),
     )
     for kind, defined, used in kinds:
         for one in defined:

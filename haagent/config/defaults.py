@@ -107,7 +107,9 @@ def _read_fifos(section: Section, account: list[str]) -> tuple[NotifyFifo, ...]:
         statement, script = section.one(keyword), f"{keyword}_script"
         if statement is None:
             if script in section:
-                section.messages.warning(f"{script} without {keyword} is not run", section.all(script)[0].place)
+                section.messages.warning(
+                    f"{script} without {keyword} is not run", section.all(script)[0].place
+                )
             continue
         path, owner, owners = [*(word.text for word in statement.values), None, None][:3]
         command = section.value(script, lambda one: read_command(one, section.messages, user, group), None)

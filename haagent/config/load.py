@@ -78,7 +78,9 @@ def _build(
 ) -> Configuration:
     defaults = read_defaults(top.section("global_defs"))
     scripts = unique("vrrp_script", _scripts(top, defaults, messages), messages)
-    files = unique("track_file", _present(read_track_file(s, messages) for s in top.all("track_file")), messages)
+    files = unique(
+        "track_file", _present(read_track_file(s, messages) for s in top.all("track_file")), messages
+    )
     processes = unique(
         "vrrp_track_process",
         _present(read_track_process(s, messages) for s in top.all("vrrp_track_process")),
@@ -113,7 +115,9 @@ def _build(
 
 
 def _scripts(top: Section, defaults: InstanceDefaults, messages: Messages) -> Iterable[VrrpScript]:
-    return _present(read_script(statement, defaults.globals, messages) for statement in top.all("vrrp_script"))
+    return _present(
+        read_script(statement, defaults.globals, messages) for statement in top.all("vrrp_script")
+    )
 
 
 def _present(found: Iterable[N | None]) -> Iterable[N]:
@@ -134,7 +138,8 @@ def _groups(
     top: Section, defaults: InstanceDefaults, trackable: Trackable, messages: Messages
 ) -> Iterable[SyncGroup]:
     return (
-        read_group(statement, defaults.globals, trackable, messages) for statement in top.all("vrrp_sync_group")
+        read_group(statement, defaults.globals, trackable, messages)
+        for statement in top.all("vrrp_sync_group")
     )
 
 
@@ -154,7 +159,9 @@ def _link_delays(top: Section) -> Iterator[LinkDelay]:
     for line in top.lines("interface_up_down_delays"):
         try:
             if len(line.words) not in (2, 3):
-                raise ConfigError(f"{line.keyword!r} needs its delays", line.place, "IF DOWN [UP], in seconds")
+                raise ConfigError(
+                    f"{line.keyword!r} needs its delays", line.place, "IF DOWN [UP], in seconds"
+                )
             delays = [seconds(word, 0, 255, "delay") for word in line.values]
             yield LinkDelay(interface(line.words[0]), *delays)
         except ConfigError as error:

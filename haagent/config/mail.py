@@ -22,7 +22,9 @@ def read_mail(section: Section) -> Mail | None:
     host = platform.node()
     return Mail(
         server=words[0].text if words else "127.0.0.1",
-        port=section.value("smtp_server", lambda one: integer(one.values[1], 1, 65535, "smtp_server's port"), _PORT)
+        port=section.value(
+            "smtp_server", lambda one: integer(one.values[1], 1, 65535, "smtp_server's port"), _PORT
+        )
         if len(words) > 1
         else _PORT,
         sender=section.value("notification_email_from", lambda one: one.values[0].text, f"keepalived@{host}"),

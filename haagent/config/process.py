@@ -30,7 +30,9 @@ def read_process_settings(section: Section, user: str | None, group: str | None)
     anywhere: tuple[int, ...] = ()
     return ProcessSettings(
         nice=section.value("vrrp_priority", lambda one: integer(one.values[0], -20, 19, one.keyword), 0),
-        real_time=section.value("vrrp_rt_priority", lambda one: integer(one.values[0], 1, 99, one.keyword), 0),
+        real_time=section.value(
+            "vrrp_rt_priority", lambda one: integer(one.values[0], 1, 99, one.keyword), 0
+        ),
         no_swap="vrrp_no_swap" in section,
         processors=section.value("vrrp_cpu_affinity", _processors, anywhere),
         umask=section.value("umask", _umask, nothing),
@@ -56,6 +58,8 @@ def _umask(statement: Statement) -> int | None:
         if known is None and name[:1] == "I" and name[1:2] in _BITS and name[2:] in _SHIFTS:
             known = _BITS[name[1:2]] << _SHIFTS[name[2:]]
         if known is None:
-            raise ConfigError(f"umask is {text!r}", statement.place, "an octal number, or IXUSR | IRWXG | IRWXO ...")
+            raise ConfigError(
+                f"umask is {text!r}", statement.place, "an octal number, or IXUSR | IRWXG | IRWXO ..."
+            )
         mask |= known
     return mask

@@ -94,7 +94,9 @@ def _read_route(line: Statement, messages: Messages) -> Route:
         else:
             _route_option(word, words, found, messages)
     if "destination" not in found:
-        raise ConfigError(f"route {_text(line)!r} has no destination", line.place, "DESTINATION via ADDRESS ...")
+        raise ConfigError(
+            f"route {_text(line)!r} has no destination", line.place, "DESTINATION via ADDRESS ..."
+        )
     return _complete(Route(text=_text(line), place=line.place, next_hops=tuple(hops), **found), line)  # type: ignore[arg-type]
 
 
@@ -131,14 +133,18 @@ def _route_option(word: Token, words: _Words, found: dict[str, object], messages
     elif name in _IGNORED_ROUTE:
         if name in ("proto", "protocol"):
             words.next(name)
-            messages.note("the protocol of routes is always 18, keepalived's", word.place, once="route protocol")
+            messages.note(
+                "the protocol of routes is always 18, keepalived's", word.place, once="route protocol"
+            )
         elif name == "no_track":
             found["no_track"] = True
     elif "destination" not in found:
         found["destination"] = _network(word)
     else:
         raise ConfigError(
-            f"{name!r} in a route", word.place, "via dev src table metric scope onlink tos mtu advmss nexthop no_track ..."
+            f"{name!r} in a route",
+            word.place,
+            "via dev src table metric scope onlink tos mtu advmss nexthop no_track ...",
         )
 
 
@@ -186,7 +192,9 @@ def _read_rule(line: Statement, _messages: Messages) -> Rule:
         _rule_option(words.next(), words, found)
     rule = Rule(text=_text(line), place=line.place, **found)  # type: ignore[arg-type]
     if rule.action == "table" and rule.table is None:
-        raise ConfigError(f"rule {rule.text!r} says nothing to do", line.place, "table NAME, goto N, blackhole ...")
+        raise ConfigError(
+            f"rule {rule.text!r} says nothing to do", line.place, "table NAME, goto N, blackhole ..."
+        )
     return rule
 
 
@@ -198,7 +206,9 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
         found["inverted"] = True
     elif name in ("from", "to"):
         value = words.next(name)
-        found["from_network" if name == "from" else "to_network"] = None if value.text in ("all", "any") else _network(value)
+        found["from_network" if name == "from" else "to_network"] = (
+            None if value.text in ("all", "any") else _network(value)
+        )
     elif name in ("table", "lookup"):
         found["table"] = _table(words.next(name))
     elif name in ("priority", "preference", "order", "pref"):
@@ -214,7 +224,9 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
     elif name == "uidrange":
         found["uids"] = _range(words.next(name), _LARGEST)
     elif name == "ipproto":
-        found["ip_protocol"] = _named(words.next(name), {"icmp": 1, "tcp": 6, "udp": 17, "vrrp": 112}, 255, name)
+        found["ip_protocol"] = _named(
+            words.next(name), {"icmp": 1, "tcp": 6, "udp": 17, "vrrp": 112}, 255, name
+        )
     elif name in ("sport", "dport"):
         found[name] = _range(words.next(name), 65535)
     elif name == "goto":
@@ -225,7 +237,9 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
         found["no_track"] = True
     elif name not in ("type", "unicast"):
         raise ConfigError(
-            f"{name!r} in a rule", word.place, "from to table priority iif oif fwmark tos uidrange ipproto sport dport ..."
+            f"{name!r} in a rule",
+            word.place,
+            "from to table priority iif oif fwmark tos uidrange ipproto sport dport ...",
         )
 
 
@@ -236,7 +250,9 @@ def _network(token: Token) -> IPNetwork | None:
     try:
         return ip_network(token.text, strict=False)
     except ValueError:
-        raise ConfigError(f"{token.text!r} is no network", token.place, "ADDRESS, ADDRESS/LENGTH or default") from None
+        raise ConfigError(
+            f"{token.text!r} is no network", token.place, "ADDRESS, ADDRESS/LENGTH or default"
+        ) from None
 
 
 def _table(token: Token) -> int:
@@ -261,7 +277,9 @@ def _named(token: Token, names: dict[str, int], most: int, what: str) -> int:
     try:
         return integer(token, 0, most, what)
     except ConfigError:
-        raise ConfigError(f"{what} is {token.text!r}", token.place, f"a number, or one of {', '.join(sorted(names))}") from None
+        raise ConfigError(
+            f"{what} is {token.text!r}", token.place, f"a number, or one of {', '.join(sorted(names))}"
+        ) from None
 
 
 def _hexadecimal(token: Token, text: str, most: int, what: str) -> int:
@@ -270,7 +288,9 @@ def _hexadecimal(token: Token, text: str, most: int, what: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value <= most:
-        raise ConfigError(f"{what} is {token.text!r}", token.place, f"a number from 0 to {most}, also as 0x...")
+        raise ConfigError(
+            f"{what} is {token.text!r}", token.place, f"a number from 0 to {most}, also as 0x..."
+        )
     return value
 
 
@@ -290,4 +310,3 @@ def _range(token: Token, most: int) -> tuple[int, int]:
     if not (low.isdigit() and (high.isdigit() or not high) and int(low) <= int(high or low) <= most):
         raise ConfigError(f"{token.text!r} is no range", token.place, f"N or N-M, at most {most}")
     return int(low), int(high or low)
-

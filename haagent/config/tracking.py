@@ -89,7 +89,9 @@ def read_script(statement: Statement, defaults: GlobalDefs, messages: Messages) 
     )
 
 
-def read_tracked(section: Section, keyword: str, block: str, known: Mapping[str, Tracked]) -> tuple[Track, ...]:
+def read_tracked(
+    section: Section, keyword: str, block: str, known: Mapping[str, Tracked]
+) -> tuple[Track, ...]:
     """Return the entries of ``keyword``, which name ``block`` blocks; one that is not defined is an error."""
     found: dict[str, Track] = {}
     most = 253 if keyword == "track_script" else 254

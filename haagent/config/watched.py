@@ -46,7 +46,9 @@ def read_track_process(statement: Statement, messages: Messages) -> TrackProcess
     argv = section.value("process", _process, nothing)
     if not argv:
         if "process" not in section:
-            messages.error(f"vrrp_track_process {name} has no process", statement.place, "write: process NAME")
+            messages.error(
+                f"vrrp_track_process {name} has no process", statement.place, "write: process NAME"
+            )
         return None
     weight, reverse = section.value("weight", lambda one: read_weight(one.values, MOST_WEIGHT), (0, False))
     exact: Literal["exact", "initial", "partial"] = "exact"
@@ -67,7 +69,9 @@ def read_track_process(statement: Statement, messages: Messages) -> TrackProcess
         weight=weight,
         reverse=reverse,
         quorum=section.value("quorum", lambda one: integer(one.values[0], 1, _MANY, "quorum"), 1),
-        quorum_max=section.value("quorum_max", lambda one: integer(one.values[0], 0, _MANY, "quorum_max"), None),
+        quorum_max=section.value(
+            "quorum_max", lambda one: integer(one.values[0], 0, _MANY, "quorum_max"), None
+        ),
         fork_delay=section.seconds("fork_delay", 0, _LONGEST_DELAY, delay),
         terminate_delay=section.seconds("terminate_delay", 0, _LONGEST_DELAY, delay),
         place=statement.place,
@@ -97,7 +101,13 @@ def _param_match(statement: Statement) -> Literal["exact", "initial", "partial"]
 def _initial(statement: Statement) -> tuple[int | None, bool]:
     """Return ``init_file [VALUE] [overwrite]``: the value to begin with, and whether an existing file gets it too."""
     words = list(statement.values)
-    value = integer(words.pop(0), -(2**31), 2**31 - 1, "init_file") if words and words[0].text != "overwrite" else 0
+    value = (
+        integer(words.pop(0), -(2**31), 2**31 - 1, "init_file")
+        if words and words[0].text != "overwrite"
+        else 0
+    )
     if words and words[0].text != "overwrite":
-        raise ConfigError(f"{words[0].text!r} after init_file", words[0].place, "init_file [VALUE] [overwrite]")
+        raise ConfigError(
+            f"{words[0].text!r} after init_file", words[0].place, "init_file [VALUE] [overwrite]"
+        )
     return value, bool(words)

@@ -73,11 +73,18 @@ class Claim:
 
     guarded = True  # an arbiter stands behind it
 
-    def __init__(self, name: str, session: Session, observe: Observe) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        observe: Observe,
+        contested: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
         self.name = name
         self.register = claim_register(name)
         self.session = session
         self.observe = observe
+        self.contested = contested  # another living session may hold it, whatever its record says
         self.wanted = False
         self.bidding = False  # ask a living holder to hand over
         self.priority = 0
@@ -160,7 +167,7 @@ class Claim:
         assert self.claim is not None
         lease = self.session.parameters.lease
         if self.claim.state is ClaimState.VACANT or self.rolled_back:
-            return self.since + patience(self.session.longest_lease)
+            return self.since + self._wait_for_lost_data()
         reserved = self.claim.reserved_for
         if reserved in (None, NOBODY, self.session.parameters.node):
             return self.since
@@ -169,8 +176,17 @@ class Claim:
     def later_at(self) -> Instant:
         """Return when (``slow``) a claim that stands at LATER may be taken."""
         if self.claim is not None and self.claim.state is ClaimState.HELD:
-            return self.since + patience(self.session.longest_lease)
+            return self.since + self._wait_for_lost_data()
         return self.free_at()
+
+    def _wait_for_lost_data(self) -> Duration:
+        """Return how long to wait for a record that is missing or older than one we knew.
+
+        A holder whose session's record was lost, too, meets that with its next renewal. One whose claim alone was
+        lost goes on renewing and finds out by a hint, or when it looks again (docs/safety/model.md, finding 3).
+        """
+        wait = patience(self.session.longest_lease)
+        return wait + patience(LOOK_AGAIN) if self.contested(self.name) else wait
 
     def next_deadline(self) -> Instant | None:
         """Return when (``fast``) a retry is due."""
@@ -300,7 +316,7 @@ class Claim:
 
     def _distrusted(self, now: Now) -> bool:
         """Tell whether the record is older than one we knew, and a holder of the lost one may still act."""
-        return self.rolled_back and now.slow < self.since + patience(self.session.longest_lease)
+        return self.rolled_back and now.slow < self.since + self._wait_for_lost_data()
 
     def _unreadable(self) -> bool:
         return self.record is not None and self.claim is None

@@ -20,7 +20,7 @@ from haagent.core.events import (
     RegisterUnavailable,
 )
 from haagent.core.observation import SessionObservation
-from haagent.core.records import SESSIONS, Holder, SessionRecord
+from haagent.core.records import EVERYTHING, SESSIONS, Holder, SessionRecord
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
@@ -51,6 +51,7 @@ class Neighbours:
         self.observations: dict[str, SessionObservation] = {}
         self.watch_at: Instant | None = None
         self.stirred: list[str] = []  # nodes whose claims somebody should look at again
+        self.hinted = False  # the arbiter tells of changes, so sessions we never asked for are known, too
         self._seen = seen
         self._endings: dict[str, Ending] = {}
         self._writes = 0
@@ -68,6 +69,13 @@ class Neighbours:
         for node in nodes:
             if node != self.session.parameters.node and not self.observe(node).known:
                 self.watch_at = now.fast
+
+    def contest(self, claim: str) -> bool:
+        """Tell whether a living session may hold ``claim``: one says so, or we would not hear of it."""
+        living = (
+            o.session for o in self.observations.values() if o.session is not None and not o.session.ended
+        )
+        return not self.hinted or any(claim in s.claims or EVERYTHING in s.claims for s in living)
 
     # -- answers and hints
 

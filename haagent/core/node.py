@@ -126,6 +126,7 @@ class Node:
         self._queue: list[tuple[Instant, int, Group]] = []
         self._ticket = count()
         self._hungry: set[str] = set()
+        self._holding: set[str] = set()
         self._doubting: set[str] = set()
         self._standing: Standing = (False, False, self.session.incarnation, 0)
         self._proof: Instant = 0
@@ -144,7 +145,7 @@ class Node:
     def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> None:
         instances = tuple(Instance(member, self.links, self.trackers) for member in members)
         claim = (Claim if self.parameters.arbitrated else UnarbitratedClaim)(
-            parameters.name, self.session, self.neighbours.observe
+            parameters.name, self.session, self.neighbours.observe, self.neighbours.contest
         )
         claim.adoptable = dict(self.parameters.resume).get(parameters.name)
         group = Group(parameters, instances, claim, self.context)
@@ -188,6 +189,7 @@ class Node:
         for member in group.members:
             self._found.pop(member.name, None)
         self._hungry.discard(group.name)
+        self._holding.discard(group.name)
         self._doubting.discard(group.name)
         if group.name not in self._arriving:
             return ()
@@ -313,6 +315,7 @@ class Node:
             group.due = max(deadline, now.fast + 1)
             heapq.heappush(self._queue, (group.due, next(self._ticket), group))
         (self._hungry.add if group.needs_session else self._hungry.discard)(group.name)
+        (self._holding.add if group.claim.held else self._holding.discard)(group.name)
         (self._doubting.add if group.doubt is not None else self._doubting.discard)(group.name)
         if group.leaving and group.gone and self.groups.get(group.name) is group:
             return self._remove(group, now)
@@ -339,6 +342,7 @@ class Node:
             return ()
         session = self.session
         session.activate(now, active=bool(self._hungry))
+        self._name_claims(now)
         actions = session.step(now) + self._petition(now)
         standing = (session.live(now), session.suspended, session.incarnation, session.breaks)
         if standing != self._standing:
@@ -351,6 +355,15 @@ class Node:
         if self.context.stopping and not self.stopped:
             actions += self._stop_if_done(now)
         return actions
+
+    def _name_claims(self, now: Now) -> None:
+        """Have the session's record name what is held; at once when that has grown."""
+        if len(self._holding) == len(self.session.holding) and self._holding.issuperset(self.session.holding):
+            return
+        grown = not self._holding.issubset(self.session.holding)
+        self.session.holding = tuple(sorted(self._holding))
+        if grown and self.parameters.arbitrated:
+            self.session.revalidate(now)
 
     def _petition(self, now: Now) -> Actions:
         """Ask the electors to renew the session, for the claims that are in use.
@@ -404,6 +417,7 @@ class Node:
 
     def _register(self, event: RegisterEvent, now: Now) -> Actions:
         name = event.name
+        self.neighbours.hinted = self.neighbours.hinted or isinstance(event, RegisterChanged)
         if name == self.session.name:
             return self._own_session(event, now)
         group = self._by_register.get(name)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import quote
 
 from haagent.core.units import MILLISECOND, Duration
 
+EVERYTHING = "*"  # more claims than a session's record has room to name
 NOBODY = "-"  # reserved for nobody: no candidate may hurry, VRRP's own timers decide
 
 SESSIONS = "sessions/"
 CLAIMS = "claims/"
+
+REMEMBERED = 64  # parsed values: a register is looked at far more often than it is written
 
 
 def claim_register(name: str) -> str:
@@ -38,7 +42,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A node's sign of life. ``renew`` is how often it means to write, ``lease`` how long one write is good for."""
+    """A node's sign of life. ``renew`` is how often it means to write, ``lease`` how long one write is good for.
+
+    ``claims`` names what it holds (or EVERYTHING), for whoever finds the record of one of them gone.
+    """
 
     holder: Holder
     seq: int
@@ -46,6 +53,7 @@ class SessionRecord:
     renew: Duration
     host: str
     electors: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
     ended_by: str | None = None
     by: str = ""
 
@@ -68,6 +76,7 @@ class SessionRecord:
                 "renew_ms": self.renew // MILLISECOND,
                 "host": self.host,
                 "electors": list(self.electors),
+                "claims": list(self.claims),
                 "state": f"ended by {self.ended_by}" if self.ended else "live",
                 "ended_by": self.ended_by,
                 "by": self.by,
@@ -75,6 +84,7 @@ class SessionRecord:
         )
 
     @staticmethod
+    @lru_cache(REMEMBERED)
     def decode(value: bytes) -> SessionRecord:
         """Parse a register's value. Raises BadRecord."""
         fields = _decode(value)
@@ -86,6 +96,7 @@ class SessionRecord:
                 renew=_count(fields["renew_ms"]) * MILLISECOND,
                 host=_text(fields["host"]),
                 electors=tuple(_text(elector) for elector in _list(fields["electors"])),
+                claims=tuple(_text(claim) for claim in _list(fields.get("claims", []))),
                 ended_by=None if fields["ended_by"] is None else _text(fields["ended_by"]),
                 by=_text(fields["by"]),
             )
@@ -145,6 +156,7 @@ class ClaimRecord:
         )
 
     @staticmethod
+    @lru_cache(REMEMBERED)
     def decode(value: bytes) -> ClaimRecord:
         """Parse a register's value. Raises BadRecord."""
         fields = _decode(value)

@@ -30,13 +30,14 @@ from dataclasses import dataclass
 
 from haagent.core.actions import Action, Actions, ExtendGate, ReadRegister, SwapRegister, Tell
 from haagent.core.observation import patience
-from haagent.core.records import SESSIONS, BadRecord, Holder, SessionRecord
+from haagent.core.records import EVERYTHING, SESSIONS, BadRecord, Holder, SessionRecord
 from haagent.core.register import Record
 from haagent.core.reports import SessionChanged
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, to_seconds
 
 QUIET: Duration = 3 * SECOND  # how often the arbiter is written while promises carry the fast renewals
 PRESENCE: Duration = 10 * SECOND  # how often a node that wants nothing shows that it is there
+ROOM = 2_000  # octets for the names of claims in the session's record
 FIRST_RETRY: Duration = 5 * MILLISECOND
 
 
@@ -94,6 +95,7 @@ class Session:
         self.active = False
         self.stopping = False
         self.closed = False
+        self.holding: tuple[str, ...] = ()  # the claims to be named in the record
         self.quiet = False  # promises carry the fast renewals; see core.failsafe
         self.electors: frozenset[str] = frozenset()  # as the arbiter has them for certain, or may have them
         self.error = ""
@@ -290,6 +292,9 @@ class Session:
 
     # -- inside
 
+    def _named_claims(self) -> tuple[str, ...]:
+        return self.holding if sum(len(name) + 3 for name in self.holding) <= ROOM else (EVERYTHING,)
+
     def _rhythm(self) -> Duration:
         if not self.active:
             return PRESENCE
@@ -333,6 +338,7 @@ class Session:
             renew=self._rhythm(),
             host=p.host,
             electors=p.electors,
+            claims=self._named_claims(),
             ended_by=p.node if self.stopping else None,
             by=f"{self.incarnation}.{self.seq}.{now.fast:x}",  # an incarnation outlives its worker
         )

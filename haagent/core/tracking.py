@@ -84,7 +84,7 @@ def adjustment(use: TrackUse, tracker: Tracker) -> int:
     """Return what a tracker adds to the priority now."""
     if not use.scaled:
         return contribution(use, tracker.up)
-    return max(2 - OWNER, min(OWNER - 2, _product(use, tracker))) if tracker.up else 0
+    return 0 if _down(use, tracker) else min(OWNER - 2, _product(use, tracker))
 
 
 def contribution(use: TrackUse, up: bool | None) -> int:

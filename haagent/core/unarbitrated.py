@@ -6,6 +6,8 @@ lifetimes end by themselves when the agent is killed or stopped for as long as V
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from haagent.core.actions import Actions, ExtendGate, Tell
 from haagent.core.claim import Claim, Observe, Standing
 from haagent.core.records import Holder
@@ -47,8 +49,14 @@ class UnarbitratedClaim(Claim):
 
     guarded = False
 
-    def __init__(self, name: str, session: Session, observe: Observe) -> None:
-        super().__init__(name, session, observe)
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        observe: Observe,
+        contested: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
+        super().__init__(name, session, observe, contested)
         self.known = True  # there is nothing to read
 
     @property

@@ -188,7 +188,9 @@ class _Fifo:
             self._tell(Noticed(self._fifo.path, "notify FIFO", detail))
 
     def _run_script(self, script: Command) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self._keep_running(script), name=f"fifo {self._fifo.path}")
+        return asyncio.get_running_loop().create_task(
+            self._keep_running(script), name=f"fifo {self._fifo.path}"
+        )
 
     async def _keep_running(self, script: Command) -> None:
         """Run the script again and again; being cancelled ends its process group."""
@@ -197,7 +199,9 @@ class _Fifo:
                 problem = await self._run_once(script)
             except (CommandError, OSError) as error:
                 problem = str(error)
-            self._tell(Noticed(self._fifo.path, "notify FIFO script ended", problem or "exited with status 0"))
+            self._tell(
+                Noticed(self._fifo.path, "notify FIFO script ended", problem or "exited with status 0")
+            )
             await asyncio.sleep(PAUSE)
 
     async def _run_once(self, script: Command) -> str:

@@ -100,7 +100,9 @@ def _message(mail: Mail, report: StateChanged) -> EmailMessage:
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="haagent")
     text = _GROUP.format(state=report.new) if report.group else _INSTANCE[report.new]
-    message.set_content(f"{text}\n\nReason: {report.reason}\nPriority: {report.priority}\nEpoch: {report.epoch}\n")
+    message.set_content(
+        f"{text}\n\nReason: {report.reason}\nPriority: {report.priority}\nEpoch: {report.epoch}\n"
+    )
     return message
 
 

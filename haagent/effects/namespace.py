@@ -20,7 +20,9 @@ def enter(name: str) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise EffectError(f"net_namespace {name}: {path}: {error.strerror} (make it with: ip netns add {name})") from None
+        raise EffectError(
+            f"net_namespace {name}: {path}: {error.strerror} (make it with: ip netns add {name})"
+        ) from None
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(descriptor, _CLONE_NEWNET):

@@ -50,7 +50,9 @@ class Receiver:
         self._known_limit = 64
         self._throttle = Throttle(_TELL_EVERY)
         self.counters: Counter[str] = Counter()
-        self.fates: Counter[tuple[str, str]] = Counter()  # by instance: accepted, priority-zero, discards by reason
+        self.fates: Counter[tuple[str, str]] = (
+            Counter()
+        )  # by instance: accepted, priority-zero, discards by reason
         self.unknown_vrids: Counter[tuple[int, int]] = Counter()
         loop.add_reader(self._socket, self._drain_ipv4 if family == 4 else self._drain_ipv6)
 

@@ -100,7 +100,9 @@ def _scope(route: Route, *, deleting: bool) -> int:
         return SCOPES["nowhere"]  # any
     if route.kind == "local":
         return SCOPES["host"]
-    direct = route.version == 4 and not route.gateway and not route.next_hops and route.kind not in WITHOUT_DEVICE
+    direct = (
+        route.version == 4 and not route.gateway and not route.next_hops and route.kind not in WITHOUT_DEVICE
+    )
     return SCOPES["link"] if direct else SCOPES["global"]
 
 

@@ -118,7 +118,11 @@ def _entries(configuration: Configuration) -> dict[str, tuple[Entry, ...]]:
     found: dict[str, tuple[Entry, ...]] = {
         instance.name: (*instance.routes, *instance.rules) for instance in configuration.instances
     }
-    found[STATIC] = (*configuration.static_addresses, *configuration.static_routes, *configuration.static_rules)
+    found[STATIC] = (
+        *configuration.static_addresses,
+        *configuration.static_routes,
+        *configuration.static_rules,
+    )
     return {owner: entries for owner, entries in found.items() if entries}
 
 

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from haagent.core.units import SECOND, Duration
 from haagent.lab.shots import Shot
 
-ELECTION: Duration = 2 * SECOND  # etcd's longest election timeout; the plan takes an arbiter that answers for granted
+ELECTION: Duration = (
+    2 * SECOND
+)  # etcd's longest election timeout; the plan takes an arbiter that answers for granted
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The plan's longest outages: the MASTER's host ``died``, its agent was ``killed``, ``stopped`` in order, a
-    ``better`` node took over; and how long after the arbiter's return the address is ``back``."""
+    """The plan's longest outages, and ``back``: how long after the arbiter's return the address is back.
+
+    The outages: the MASTER's host ``died``, its agent was ``killed`` or ``stopped`` in order, a ``better`` node took over.
+    """
 
     died: Duration
     killed: Duration

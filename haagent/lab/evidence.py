@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,7 +35,19 @@ class Evidence:
             return
         self._ring = cluster.topology.workdir / "capture"
         self._ring.mkdir()
-        argv = ("tcpdump", "-i", "lan", "-n", "-s", "160", "-U", "-Z", "root", "-w", str(self._ring / "lan.pcap"))
+        argv = (
+            "tcpdump",
+            "-i",
+            "lan",
+            "-n",
+            "-s",
+            "160",
+            "-U",
+            "-Z",
+            "root",
+            "-w",
+            str(self._ring / "lan.pcap"),
+        )
         ring = ("-C", str(RING_MEGABYTES), "-W", str(RING_FILES), CAPTURED)
         self._capture = NodeProcess(
             cluster.topology.client.namespace, (*argv, *ring), self._ring / "tcpdump.log"
@@ -65,8 +76,10 @@ class Evidence:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy the plain files of a directory; control sockets cannot be copied, keys are not evidence."""
-    ignored: Callable[[str, list[str]], set[str]] = lambda at, names: {
-        name for name in names if not (Path(at, name).is_file() or Path(at, name).is_dir()) or name.endswith(".key")
-    }
-    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+    shutil.copytree(source, target, ignore=_no_evidence, dirs_exist_ok=True)
+
+
+def _no_evidence(directory: str, names: list[str]) -> set[str]:
+    """Return what is left out: sockets cannot be copied, and keys are nobody's business."""
+    places = {name: Path(directory, name) for name in names}
+    return {name for name, at in places.items() if at.suffix == ".key" or not (at.is_file() or at.is_dir())}

@@ -1,8 +1,8 @@
 """A random campaign on one cluster: fire a shot, heal, wait for one owner, judge the piece, count, go on.
 
 Promises bounded memory (every piece is judged and dropped), the verdict of outside observers only, and the evidence of the
-first failure on disk before the cluster is taken down. Ends at the first failure where ``strict_judge`` holds, which is
-for haagent: keepalived fails as a matter of course, and its sums are what a comparison wants.
+first failures on disk before the cluster is taken down. Ends at the first failure if the rules say so, as they do for
+haagent: keepalived fails as a matter of course, and its sums are what a comparison wants.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What one shot did. ``settled``: from healing to the beginning of undisturbed single ownership; None: never."""
+    """What one shot did. ``settled``: from healing until one owner had been steady, the rest included; None: never."""
 
     shot: Shot
     target: str
@@ -106,10 +106,9 @@ class Torture:
 
     def _one(self, shot: Shot) -> tuple[Hit, Verdict]:
         owner = self._cluster.owner() or self._best
-        cut(self._cluster.record, time.monotonic_ns() - SETTLED)
         span = fire(shot, self._cluster, owner, _sleep)
         settled = self._settle(shot.rest, span.end)
-        time.sleep(2 * SETTLED / SECOND)
+        # one owner has been steady for longer than SETTLED, so no outage is cut in two
         piece = cut(self._cluster.record, time.monotonic_ns() - SETTLED)
         verdict = judge(piece)
         failure = self._failure(verdict, settled)
@@ -132,7 +131,9 @@ class Torture:
 
     def _failure(self, verdict: Verdict, settled: Duration | None) -> str:
         ended = [
-            name for name, one in self._cluster.daemons.items() if one.process is None or not one.process.alive
+            name
+            for name, one in self._cluster.daemons.items()
+            if one.process is None or not one.process.alive
         ]
         if verdict.dual_total:
             return f"two owners at once for {verdict.dual_total / MILLISECOND:.0f} ms"
@@ -148,9 +149,7 @@ class Torture:
         allowed = budget(shot, rules.bounds) if rules.bounds is not None else NO_BUDGET
         over = allowed.exceeded(judged.outage, judged.outage_after, rules.slack)
         outages = judged.outage, judged.outage_after, verdict.outage_total
-        return Hit(
-            shot, judged.span.target, verdict.dual_total, *outages, allowed, over, settled, failure
-        )
+        return Hit(shot, judged.span.target, verdict.dual_total, *outages, allowed, over, settled, failure)
 
 
 def _sleep(duration: Duration) -> None:

@@ -39,7 +39,9 @@ def cut(record: Record, at: Instant) -> Record:
     keep = record.rounds[-2].sent if len(record.rounds) > 1 else 0
     piece.rounds = _take(record.rounds, _count_sent(record.rounds, min(at, keep)))
     last = piece.rounds[-1].number if piece.rounds else -1
-    piece.answers = _take(record.answers, sum(1 for _ in takewhile(lambda a: a.round <= last, record.answers)))
+    piece.answers = _take(
+        record.answers, sum(1 for _ in takewhile(lambda a: a.round <= last, record.answers))
+    )
     # an unanswered request is written down late, so these are not in order of sending
     seen = record.exchanges[:]
     piece.exchanges = [exchange for exchange in seen if exchange.sent < at]

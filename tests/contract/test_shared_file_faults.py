@@ -68,7 +68,9 @@ def unique(**content: object) -> bytes:
     return json.dumps({"by": uuid4().hex, **content}).encode()
 
 
-async def write(arbiter: SharedFileArbiter, name: str, expected: Record | None, timeout: float = TIMEOUT) -> Record:
+async def write(
+    arbiter: SharedFileArbiter, name: str, expected: Record | None, timeout: float = TIMEOUT
+) -> Record:
     value = unique()
     return Record(value, await arbiter.swap(name, value, expected, timeout=timeout))
 
@@ -122,7 +124,9 @@ async def test_one_hung_file_costs_nothing_and_two_cost_the_timeout(files, stopp
         assert time.monotonic() - begun < SHORT + 0.05
 
 
-async def test_closing_does_not_wait_for_a_hung_file_and_the_next_run_cannot_use_it_until_it_is_free(files, stopped) -> None:
+async def test_closing_does_not_wait_for_a_hung_file_and_the_next_run_cannot_use_it_until_it_is_free(
+    files, stopped
+) -> None:
     async with files.opened("a") as (a,):
         record = await write(a, "claims/web", None)
         pid = a.files.files[0].pid
@@ -148,7 +152,11 @@ async def test_closing_does_not_wait_for_a_hung_file_and_the_next_run_cannot_use
 def helpers_of(_paths: list[str]) -> list[int]:
     """Return the ids of this process's children that are stopped."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in children if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"]
+    return [
+        int(pid)
+        for pid in children
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    ]
 
 
 async def test_a_late_write_lands_but_its_success_never_counts(files, stopped) -> None:
@@ -161,7 +169,11 @@ async def test_a_late_write_lands_but_its_success_never_counts(files, stopped) -
         renewal = unique(renewal=True)
         with pytest.raises(Unavailable):
             await a.swap("sessions/a", renewal, first, timeout=SHORT)
-        ended = await write(b, "sessions/a", first) if await b.read("sessions/a", timeout=TIMEOUT) == first else None
+        ended = (
+            await write(b, "sessions/a", first)
+            if await b.read("sessions/a", timeout=TIMEOUT) == first
+            else None
+        )
         for pid in hung:
             os.kill(pid, signal.SIGCONT)
         await until(lambda: not any(file.trouble for file in a.files.files))
@@ -214,7 +226,11 @@ def _garbage(files: Files, path: str) -> None:
 
 
 def _another_domain(files: Files, path: str) -> None:
-    make_all([path], [replace(plan([path], "other", NODES, registers=6, spare=0)[0], members=files.header(1).members)], force=True)
+    make_all(
+        [path],
+        [replace(plan([path], "other", NODES, registers=6, spare=0)[0], members=files.header(1).members)],
+        force=True,
+    )
 
 
 def _another_init(files: Files, path: str) -> None:
@@ -234,7 +250,7 @@ FAULTS = {
     _garbage: "not a voting file",
     _another_domain: "belongs to domain 'other'|not well",
     _another_init: "another 'arbiter init'|another voting file",
-    _copy_of_another: "it is voting file 2|another voting file",
+    _copy_of_another: "it is a copy|another voting file",
 }
 
 
@@ -262,8 +278,7 @@ async def test_with_one_file_spoilt_the_majority_goes_on_and_the_log_names_the_f
     assert any(word in line for line in named for word in FAULTS[fault].split("|")), caplog.text
     report = "\n".join(lines(check(files.paths)))
     assert "the arbiter works" in report
-    if fault is not _copy_of_another:
-        assert "DOES NOT COUNT" in report or "does not count here" in report, report
+    assert "DOES NOT COUNT" in report or "does not count here" in report, report
 
 
 async def test_a_flipped_bit_in_an_acknowledged_block_is_not_taken_for_an_older_state(files, caplog) -> None:
@@ -350,8 +365,9 @@ async def test_a_second_host_with_the_same_node_name_ends_the_first(files, monke
         record = await write(first, "claims/web", None)
         monkeypatch.setattr("arbiters.shared_file.settings.host_identity", lambda: "another boot/1")
         monkeypatch.setattr("arbiters.shared_file.voting_file.VotingFile._lock", lambda self: uuid4().hex)
-        async with files.opened("a", ttl=0.2) as (second,):
+        async with files.opened("a") as (second,):
             await until(lambda: not any(file.trouble for file in second.files.files))
+            await asyncio.sleep(0.3)
             with pytest.raises(Misconfigured, match="node a also runs on"):
                 await write(first, "claims/web", record)
             await write(second, "claims/web", record)
@@ -380,16 +396,15 @@ async def test_the_predecessor_of_a_replaced_file_never_counts_again(files, tmp_
     async with files.opened("a") as (a,):
         record = await write(a, "claims/web", None)
     old = tmp_path / "old"
-    shutil.copy(files.paths[2], old)
+    os.rename(files.paths[2], old)
     replace_file(files.paths[2], files.paths[:2])
-    shutil.copy(old, files.paths[2])
+    os.rename(old, files.paths[2])
     assert "this is the predecessor" in "\n".join(lines(check(files.paths)))
     async with files.opened("b") as (b,):
-        await write(b, "claims/web", record)
+        record = await write(b, "claims/web", record)
         os.unlink(files.paths[1])
-        held = await b.read("claims/web", timeout=TIMEOUT) if not b.files.files[1].trouble else None
         with pytest.raises(Unavailable):
-            await b.swap("claims/web", unique(), held, timeout=SHORT)
+            await b.swap("claims/web", unique(), record, timeout=SHORT)
 
 
 def test_replace_refuses_what_would_forget(files) -> None:
@@ -460,7 +475,9 @@ async def test_a_holder_that_is_killed_is_taken_over_from_and_its_successor_goes
     )
     decided: dict[int, str] = {}
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", code, *files.paths], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *files.paths], stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         lines_read = [process.stdout.readline() for _ in range(7)]
         process.kill()

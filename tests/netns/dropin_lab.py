@@ -143,7 +143,9 @@ class Host:
         eventually(lambda: not self.has_vip(address), f"{address} gone", patience)
 
     def routes(self, *words: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(ip("-n", self.name, "-j", "-d", *words, "route", "show", "table", "all"))
+        found: list[dict[str, Any]] = json.loads(
+            ip("-n", self.name, "-j", "-d", *words, "route", "show", "table", "all")
+        )
         return found
 
     def rules(self, *words: str) -> list[str]:

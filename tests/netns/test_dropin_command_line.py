@@ -32,7 +32,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def dumps(directory: Path, version: int = 1) -> str:
     """Return what global_defs says to keep the dumps in the test's own directory."""
     names = {"state_dump_file": "data", "stats_dump_file": "stats", "json_dump_file": "json"}
-    return "\n".join([*(f"{word} {directory}/{name}" for word, name in names.items()), f"json_version {version}"])
+    return "\n".join(
+        [*(f"{word} {directory}/{name}" for word, name in names.items()), f"json_version {version}"]
+    )
 
 
 def test_the_dumps_say_what_exporters_read(here):
@@ -50,7 +52,11 @@ def test_the_dumps_say_what_exporters_read(here):
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in made)
     vrrp = json.loads(shown)[0]
     assert vrrp["data"]["state"] == vrrp["data"]["wantstate"] == 2
-    assert (vrrp["data"]["iname"], vrrp["data"]["vrid"], vrrp["data"]["effective_priority"]) == ("VI_1", 51, 150)
+    assert (vrrp["data"]["iname"], vrrp["data"]["vrid"], vrrp["data"]["effective_priority"]) == (
+        "VI_1",
+        51,
+        150,
+    )
     assert vrrp["data"]["vips"] == [f"{VIP} dev lan scope global set"]
     assert vrrp["data"]["track_script"] == ["'/bin/true'"]
     assert vrrp["stats"]["become_master"] == 1
@@ -60,7 +66,10 @@ def test_the_dumps_say_what_exporters_read(here):
                  "   Gratuitous ARP delay = 5", "   Virtual Router ID = 51", "   Virtual IP (1):",
                  f"     {VIP} dev lan scope global set", " VRRP Script = chk", "   Status = GOOD"):  # fmt: skip
         assert line in data.splitlines()
-    assert re.search(r"VRRP Instance: VI_1\n  Advertisements:\n    Received: 0\n    Sent: [1-9]\d*\n  Became master: 1\n", stats)
+    assert re.search(
+        r"VRRP Instance: VI_1\n  Advertisements:\n    Received: 0\n    Sent: [1-9]\d*\n  Became master: 1\n",
+        stats,
+    )
     here.signal(signal.SIGRTMAX - 1)
     (here.directory / "stats").unlink()
     here.signal(signal.SIGUSR2)
@@ -71,14 +80,18 @@ def test_the_dumps_say_what_exporters_read(here):
 @pytest.mark.keepalived
 def test_the_json_has_keepalived_s_names_and_values(here):
     """Same configuration, same moment of life: every name of 2.2.7's JSON is there, with its value."""
-    text = configuration("garp_master_refresh 3", "nopreempt", "notify /bin/true", more_globals=dumps(here.directory))
+    text = configuration(
+        "garp_master_refresh 3", "nopreempt", "notify /bin/true", more_globals=dumps(here.directory)
+    )
     found = {}
     for kind, path in (("haagent", here.directory / "json"), ("keepalived", Path("/tmp/keepalived.json"))):
         here.start(text, kind=_kind(kind))
         here.wait_master()
         path.unlink(missing_ok=True)
         here.signal(JSON)
-        found[kind] = json.loads(eventually(lambda p=path: p.exists() and p.read_text().strip(), str(path)))[0]
+        found[kind] = json.loads(eventually(lambda p=path: p.exists() and p.read_text().strip(), str(path)))[
+            0
+        ]
         path.unlink()
         here.stop()
     ours, theirs = found["haagent"], found["keepalived"]
@@ -130,7 +143,9 @@ def test_runs_inside_the_net_namespace_of_the_configuration(here):
 
 
 def test_signal_numbers_and_version():
-    numbers = {name: int(run(f"--signum={name}").stdout) for name in ("STOP", "RELOAD", "DATA", "STATS", "JSON")}
+    numbers = {
+        name: int(run(f"--signum={name}").stdout) for name in ("STOP", "RELOAD", "DATA", "STATS", "JSON")
+    }
     assert numbers == {"STOP": 15, "RELOAD": 1, "DATA": 10, "STATS": 12, "JSON": JSON}
     assert run("--signum=NONSENSE").returncode == 1
     assert run("-C").returncode == 1
@@ -141,7 +156,9 @@ def test_a_link_called_keepalived_is_the_run_command(tmp_path):
     link = tmp_path / "keepalived"
     link.write_text(f"#!{sys.executable}\nfrom haagent.cli import main\nmain()\n")
     link.chmod(0o755)
-    done = subprocess.run([str(link), "--signum=STATS"], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(
+        [str(link), "--signum=STATS"], capture_output=True, text=True, timeout=20, check=True
+    )
     assert done.stdout == "12\n"
 
 

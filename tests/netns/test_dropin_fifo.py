@@ -78,7 +78,9 @@ def test_priority_changes_and_a_replaced_fifo(here):
     number.write_text("0")
     tracking = ("notify_priority_changes", "track_file {\nF\n}")
     here.start(
-        configuration(*tracking, top="track_file F {\nfile {dir}/number\n}", more_globals=f"notify_fifo {fifo} nobody")
+        configuration(
+            *tracking, top="track_file F {\nfile {dir}/number\n}", more_globals=f"notify_fifo {fifo} nobody"
+        )
     )
     reader = Reader(fifo)
     reader.wait('INSTANCE "VI_1" BACKUP 150', 'INSTANCE "VI_1" MASTER 150')
@@ -101,8 +103,11 @@ def test_a_full_fifo_costs_lines_and_nothing_else(here):
             os.write(keep, b"x" * 4096)
     number.write_text("0")
     here.start(
-        configuration("track_file {\nF\n}", top="track_file F {\nfile {dir}/number\nweight 0\n}",
-                      more_globals=f"notify_fifo {fifo}")  # fmt: skip
+        configuration(
+            "track_file {\nF\n}",
+            top="track_file F {\nfile {dir}/number\nweight 0\n}",
+            more_globals=f"notify_fifo {fifo}",
+        )
     )
     here.wait_master()
     number.write_text("1")

@@ -70,23 +70,30 @@ def test_the_loss_of_a_tracked_source_is_a_fault(here):
 
 def test_the_worker_is_scheduled_as_configured_and_its_scripts_are_not(here):
     wanted = "vrrp_rt_priority 3\nvrrp_priority -4\nvrrp_no_swap\nvrrp_cpu_affinity 0"
-    script = "vrrp_script chk {\nscript \"/bin/sleep 60\"\ntimeout 90\n}\n"
+    script = 'vrrp_script chk {\nscript "/bin/sleep 60"\ntimeout 90\n}\n'
     here.start(configuration("track_script {\nchk weight 2\n}", top=script, more_globals=wanted))
     here.wait_master()
     pid = worker(here)
     assert os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
     assert os.sched_getparam(pid).sched_priority == 3
     assert os.sched_getaffinity(pid) == {0}
-    locked = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmLck"))
+    locked = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmLck")
+    )
     assert int(locked.split()[1]) > 0
-    child = int(eventually(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split(), "the script")[0])
+    child = int(
+        eventually(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split(), "the script")[0]
+    )
     assert os.sched_getscheduler(child) == os.SCHED_OTHER
     assert os.getpriority(os.PRIO_PROCESS, child) == 0
 
 
 def test_scripts_frame_the_agent_s_life_and_the_umask_holds(here):
     trace = here.directory / "trace"
-    lines = [f'{when}_script "/bin/sh -c \'ip -n {here.name} -br addr show lan > {trace}.{when}; exit 3\'"' for when in ("startup", "shutdown")]
+    lines = [
+        f"{when}_script \"/bin/sh -c 'ip -n {here.name} -br addr show lan > {trace}.{when}; exit 3'\""
+        for when in ("startup", "shutdown")
+    ]
     lines += ["startup_script_timeout 3", "umask IRWXG | IRWXO"]
     here.start(configuration(more_globals="\n".join(lines)))
     here.wait_master()
@@ -94,7 +101,9 @@ def test_scripts_frame_the_agent_s_life_and_the_umask_holds(here):
     assert not Path(f"{trace}.shutdown").exists()
     assert "startup_script" in here.text()  # it ended with 3: said, and not minded
     here.stop()
-    assert "10.77.0.100" not in eventually(lambda: Path(f"{trace}.shutdown").read_text(), "the shutdown script")
+    assert "10.77.0.100" not in eventually(
+        lambda: Path(f"{trace}.shutdown").read_text(), "the shutdown script"
+    )
     assert Path(f"{trace}.shutdown").stat().st_mode & 0o077 == 0
 
 

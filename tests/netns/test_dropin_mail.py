@@ -14,7 +14,14 @@ from dropin_lab import Host, configuration, eventually, host, ip
 from haagent.lab.namespaces import inside
 
 pytestmark = pytest.mark.netns
-ANSWERS = {b"EHLO": b"250 here", b"MAIL": b"250 ok", b"RCPT": b"250 ok", b"DATA": b"354 go on", b"QUIT": b"221 bye", b"RSET": b"250 ok"}
+ANSWERS = {
+    b"EHLO": b"250 here",
+    b"MAIL": b"250 ok",
+    b"RCPT": b"250 ok",
+    b"DATA": b"354 go on",
+    b"QUIT": b"221 bye",
+    b"RSET": b"250 ok",
+}
 
 
 @pytest.fixture
@@ -74,7 +81,9 @@ def test_every_change_of_state_is_mailed_but_faults_if_they_are_not_wanted(here)
     finally:
         server.close()
     subjects = [line for mail in server.heard for line in mail.splitlines() if line.startswith("Subject: ")]
-    assert subjects == [f"Subject: [here] VRRP Instance VI_1 - Entering {s} state" for s in ("BACKUP", "MASTER") * 2]
+    assert subjects == [
+        f"Subject: [here] VRRP Instance VI_1 - Entering {s} state" for s in ("BACKUP", "MASTER") * 2
+    ]
     first = server.heard[1].lower()
     for expected in ("ehlo me.example.org", "mail from:<ha@example.org>", "rcpt to:<admin@example.org>",
                      "rcpt to:<second@example.org>", "=> vrrp instance is now owning vrrp vips <="):  # fmt: skip

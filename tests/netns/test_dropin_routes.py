@@ -47,7 +47,9 @@ RULES = f"""virtual_rules {{
 
 
 def test_routes_and_rules_follow_the_addresses(here):
-    ip("-n", here.name, "route", "add", "10.99.0.0/24", "via", "10.77.0.7", "metric", "50")  # the administrator's
+    ip(
+        "-n", here.name, "route", "add", "10.99.0.0/24", "via", "10.77.0.7", "metric", "50"
+    )  # the administrator's
     before = here.rules()
     here.start(configuration(ROUTES, RULES))
     assert not ours(here)
@@ -81,7 +83,10 @@ def _protocol(here: Host) -> str:
 
 
 def test_what_is_taken_away_comes_back_and_what_is_left_is_swept(here):
-    text = configuration("virtual_routes {\n10.99.0.0/24 via 10.77.0.9\n}", "virtual_rules {\nfrom 10.1.0.0/16 table 7 priority 9\n}")
+    text = configuration(
+        "virtual_routes {\n10.99.0.0/24 via 10.77.0.9\n}",
+        "virtual_rules {\nfrom 10.1.0.0/16 table 7 priority 9\n}",
+    )
     here.start(text)
     here.wait_master()
     eventually(lambda: ours(here), "a route")
@@ -92,7 +97,9 @@ def test_what_is_taken_away_comes_back_and_what_is_left_is_swept(here):
     here.process.kill()
     assert ours(here)
     here.start(text.replace("priority 150", "priority 150\ntrack_interface {\nnone\n}"))
-    eventually(lambda: not ours(here) and not any("10.1.0.0" in rule for rule in here.rules()), "the sweep", 8)
+    eventually(
+        lambda: not ours(here) and not any("10.1.0.0" in rule for rule in here.rules()), "the sweep", 8
+    )
 
 
 def test_a_reload_takes_away_and_adds_while_master(here):
@@ -105,7 +112,9 @@ def test_a_reload_takes_away_and_adds_while_master(here):
 
 
 def test_a_refused_route_is_told_once_and_costs_nothing_else(here):
-    here.start(configuration("virtual_routes {\n10.99.0.0/24 via 10.94.0.1 dev lan\n10.98.0.0/24 via 10.77.0.9\n}"))
+    here.start(
+        configuration("virtual_routes {\n10.99.0.0/24 via 10.94.0.1 dev lan\n10.98.0.0/24 via 10.77.0.9\n}")
+    )
     here.wait_master()
     eventually(lambda: ours(here), "the good one")
     time.sleep(2.2)
@@ -136,7 +145,9 @@ def test_ipv6_routes_and_rules(here):
               "virtual_rules {\nfrom fd77::100 table 100 priority 77\n}")  # fmt: skip
     here.start(configuration(*inside))
     here.wait_master()
-    assert eventually(lambda: ours(here, "-6"), "a route") == [("fd99::/64", "fd77::9", "lan", "main", 5, None)]
+    assert eventually(lambda: ours(here, "-6"), "a route") == [
+        ("fd99::/64", "fd77::9", "lan", "main", 5, None)
+    ]
     assert any(rule.startswith("77: from fd77::100 lookup 100") for rule in here.rules("-6"))
     here.stop()
     assert not ours(here, "-6")

@@ -106,7 +106,7 @@ CASES = {
     ),
     "weighted file": Case(
         "track_file {\nF weight 1\n}", "track_file F {\nfile {dir}/number\n}\n",
-        events=(("start", True), ("number 1", True), ("number -300", False), ("number 0", True), ("stop", False)),
+        events=(("start", True), ("number 1", True), ("number 0", True), ("number -300", False), ("number 0", True), ("stop", False)),
     ),
     "sync group": Case(top=GROUP.replace("MORE", "")),
     "sync group, the other's link": Case(top=GROUP.replace("MORE", ""), events=WAN),
@@ -164,10 +164,16 @@ class Side:
 
     def look(self) -> dict[str, Any]:
         """Return everything that both sides must agree about."""
-        seen: dict[str, Any] = {"addresses": self._addresses(), "routes": self._routes(), "rules": self._rules()}
+        seen: dict[str, Any] = {
+            "addresses": self._addresses(),
+            "routes": self._routes(),
+            "rules": self._rules(),
+        }
         if self.case.notify:
             # Per subject in order; keepalived starts the specific script and the generic one at the same time.
-            seen["fifo"] = {word: [one for one in self._read() if one.startswith(word)] for word in self._subjects()}
+            seen["fifo"] = {
+                word: [one for one in self._read() if one.startswith(word)] for word in self._subjects()
+            }
             seen["notify"] = sorted((self.host.directory / "notify").read_text().splitlines())
         return seen
 
@@ -184,7 +190,14 @@ class Side:
 
     def _addresses(self) -> list[tuple[Any, ...]]:
         return sorted(
-            (link["ifname"], a["local"], a["prefixlen"], a["scope"], a.get("label") or "", a.get("broadcast") or "")
+            (
+                link["ifname"],
+                a["local"],
+                a["prefixlen"],
+                a["scope"],
+                a.get("label") or "",
+                a.get("broadcast") or "",
+            )
             for link in json.loads(ip("-n", self.host.name, "-j", "addr"))
             for a in link["addr_info"]
             if not a["local"].startswith("fe80")
@@ -193,7 +206,9 @@ class Side:
     def _routes(self) -> list[tuple[Any, ...]]:
         keys = ("type", "dst", "gateway", "dev", "table", "scope", "metric", "prefsrc")
         found = [*self.host.routes(), *self.host.routes("-6")]
-        return sorted(tuple(str(r.get(k, "")) for k in keys) for r in found if r.get("protocol") in ("18", "keepalived"))
+        return sorted(
+            tuple(str(r.get(k, "")) for k in keys) for r in found if r.get("protocol") in ("18", "keepalived")
+        )
 
     def _rules(self) -> list[str]:
         return [*self.host.rules(), *self.host.rules("-6")]
@@ -214,7 +229,9 @@ def agree(ours: Side, theirs: Side, *, vip: bool) -> str:
         since = (since or time.monotonic()) if right else 0.0
         if since and time.monotonic() - since >= STEADY:
             return ""
-        difference = "\n".join(f"{key}:\n  haagent    {one[key]}\n  keepalived {two[key]}" for key in one if one[key] != two[key])
+        difference = "\n".join(
+            f"{key}:\n  haagent    {one[key]}\n  keepalived {two[key]}" for key in one if one[key] != two[key]
+        )
         difference = difference or f"both {'lack' if vip else 'have'} {VIP}"
         time.sleep(0.1)
     return difference
@@ -235,4 +252,6 @@ def test_both_do_the_same(tmp_path: Path, name: str) -> None:
             for side in sides:
                 side.act(action)
             difference = agree(*sides, vip=vip)
-            assert not difference, f"after {action!r}\n{difference}\n--- haagent\n{sides[0].host.text()[-1500:]}"
+            assert not difference, (
+                f"after {action!r}\n{difference}\n--- haagent\n{sides[0].host.text()[-1500:]}"
+            )

@@ -20,7 +20,9 @@ def here(tmp_path: Path) -> Iterator[Host]:
 
 
 def track_file(block: str, use: str = "", **more: str) -> str:
-    return configuration(f"track_file {{\nF {use}\n}}", top=f"track_file F {{\nfile {{dir}}/number\n{block}\n}}", **more)
+    return configuration(
+        f"track_file {{\nF {use}\n}}", top=f"track_file F {{\nfile {{dir}}/number\n{block}\n}}", **more
+    )
 
 
 def test_a_value_other_than_zero_is_a_fault_with_weight_0(here):
@@ -96,7 +98,12 @@ def test_init_file_creates_the_file_and_keeps_one_that_is_there(here):
 
 def test_a_process_below_its_quorum_is_a_fault(here):
     sleeper = ("sleep", "86321")
-    here.start(configuration("track_process {\nP\n}", top=f"vrrp_track_process P {{\nprocess \"{' '.join(sleeper)}\"\nquorum 2\n}}"))
+    here.start(
+        configuration(
+            "track_process {\nP\n}",
+            top=f'vrrp_track_process P {{\nprocess "{" ".join(sleeper)}"\nquorum 2\n}}',
+        )
+    )
     time.sleep(1)
     assert not here.has_vip()
     running = [subprocess.Popen(sleeper) for _ in range(2)]

@@ -45,7 +45,18 @@ class Node:
     rounds: int = 0  # numbers go on, so that an answer to an earlier attempt is recognised
 
     def __hash__(self) -> int:
-        return hash((self.todo, self.mine, self.flying, self.due, self.crashed, self.crashes, self.retries, self.rounds))
+        return hash(
+            (
+                self.todo,
+                self.mine,
+                self.flying,
+                self.due,
+                self.crashed,
+                self.crashes,
+                self.retries,
+                self.rounds,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -63,20 +74,38 @@ class World:
             columns.append((blocks, *((node.flying[file], node.due[file]) for node in self.nodes), *heard))
         rest = tuple(
             (
-                node.todo, node.attempt and (node.attempt.phase, node.attempt.round, node.attempt.ballot,
-                                             node.attempt.highest, node.attempt.exposed),
+                node.todo,
+                node.attempt
+                and (
+                    node.attempt.phase,
+                    node.attempt.round,
+                    node.attempt.ballot,
+                    node.attempt.highest,
+                    node.attempt.exposed,
+                ),
                 node.mine if node.attempt is None else node.attempt.mine,
-                node.standing, node.crashed, node.crashes, node.retries, node.rounds,
+                node.standing,
+                node.crashed,
+                node.crashes,
+                node.retries,
+                node.rounds,
             )
             for node in self.nodes
         )
-        return frozenset((column, columns.count(column)) for column in columns), rest, self.decided, self.denied
+        return (
+            frozenset((column, columns.count(column)) for column in columns),
+            rest,
+            self.decided,
+            self.denied,
+        )
 
 
 def new_world(files: int, todo: list[list[Wanted]], *, crashes: int = 1, retries: int = 1) -> World:
     """Return a world of empty files and of one node for each list of swaps."""
     nothing = (None,) * files
-    nodes = tuple(Node(tuple(one), flying=nothing, due=nothing, crashes=crashes, retries=retries) for one in todo)
+    nodes = tuple(
+        Node(tuple(one), flying=nothing, due=nothing, crashes=crashes, retries=retries) for one in todo
+    )
     return World(((EMPTY,) * len(nodes),) * files, nodes)
 
 
@@ -112,17 +141,31 @@ def after(world: World, event: tuple[object, ...]) -> World:
     node = world.nodes[name]  # type: ignore[index]
     if kind == "begin":
         attempt = ballot.begin(name, len(world.files), node.mine, node.todo[0], standing=node.standing)
-        return _posted(world, name, replace(node, attempt=replace(attempt, round=node.rounds + 1), standing=False))
+        return _posted(
+            world, name, replace(node, attempt=replace(attempt, round=node.rounds + 1), standing=False)
+        )
     if kind == "again":
         return _posted(world, name, replace(node, attempt=node.attempt.again(), retries=node.retries - 1))
     if kind == "crash":
         flying = tuple(one if one and one.block else None for one in node.flying)
-        return _with(world, name, replace(
-            node, attempt=None, mine=None, standing=False, flying=flying, due=(None,) * len(flying),
-            crashed=True, crashes=node.crashes - 1,
-            todo=tuple(replace(one, value=one.value + b"+") for one in node.todo),  # what is written is unique
-            rounds=node.attempt.round,
-        ))
+        return _with(
+            world,
+            name,
+            replace(
+                node,
+                attempt=None,
+                mine=None,
+                standing=False,
+                flying=flying,
+                due=(None,) * len(flying),
+                crashed=True,
+                crashes=node.crashes - 1,
+                todo=tuple(
+                    replace(one, value=one.value + b"+") for one in node.todo
+                ),  # what is written is unique
+                rounds=node.attempt.round,
+            ),
+        )
     if kind == "restart":
         return _with(world, name, replace(node, crashed=False, flying=(None,) * len(world.files)))
     return _at_file(world, kind, name, rest[0])
@@ -136,7 +179,9 @@ def _at_file(world: World, kind: str, name: int, file: int) -> World:
         blocks[name] = operation.block
         files = (*world.files[:file], tuple(blocks), *world.files[file + 1 :])
         done = None if node.crashed else replace(operation, block=None)
-        return _seen(_with(replace(world, files=files), name, replace(node, flying=_put(node.flying, file, done))))
+        return _seen(
+            _with(replace(world, files=files), name, replace(node, flying=_put(node.flying, file, done)))
+        )
     if kind == "vanish":
         return _with(world, name, replace(node, flying=_put(node.flying, file, None)))
     if kind == "read":
@@ -196,7 +241,9 @@ def _verdict(world: World, attempt: Attempt) -> World:
 def _decide(world: World, accepted: Accepted) -> World:
     decided = dict(world.decided)
     if decided.setdefault(accepted.version, accepted.value) != accepted.value:
-        raise Violation(f"version {accepted.version} is both {decided[accepted.version]!r} and {accepted.value!r}")
+        raise Violation(
+            f"version {accepted.version} is both {decided[accepted.version]!r} and {accepted.value!r}"
+        )
     if accepted.value in world.denied:
         raise Violation(f"{accepted.value!r} was decided after its node was told that it never will be")
     return replace(world, decided=tuple(sorted(decided.items())))

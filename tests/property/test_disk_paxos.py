@@ -99,7 +99,11 @@ def _no_look_at_rivals(patch: pytest.MonkeyPatch) -> None:
 
 def _forgets_on_restart(patch: pytest.MonkeyPatch) -> None:
     begin = ballot.begin
-    patch.setattr(ballot, "begin", lambda slot, files, mine, wanted, **more: begin(slot, files, mine or Block(), wanted, **more))
+    patch.setattr(
+        ballot,
+        "begin",
+        lambda slot, files, mine, wanted, **more: begin(slot, files, mine or Block(), wanted, **more),
+    )
 
 
 def _dirty_read(patch: pytest.MonkeyPatch) -> None:
@@ -115,14 +119,18 @@ def _no_promise_for_the_standing_ballot(patch: pytest.MonkeyPatch) -> None:
 
     def unpromised(attempt: Attempt, base: Accepted | None) -> Attempt:
         done = accept(attempt, base)
-        return replace(done, mine=replace(done.mine, mbal=done.ballot)) if done.phase is Phase.ACCEPT else done
+        return (
+            replace(done, mine=replace(done.mine, mbal=done.ballot)) if done.phase is Phase.ACCEPT else done
+        )
 
     patch.setattr(ballot, "_accept", unpromised)
 
 
 def _no_history(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        ballot, "_successor", lambda base, wanted, _attempt: Accepted(wanted.version + 1, wanted.name, wanted.value, (0,) * 6)
+        ballot,
+        "_successor",
+        lambda base, wanted, _attempt: Accepted(wanted.version + 1, wanted.name, wanted.value, (0,) * 6),
     )
 
 
@@ -133,7 +141,11 @@ def _minority(patch: pytest.MonkeyPatch) -> None:
 def _own_value_whatever_was_there(patch: pytest.MonkeyPatch) -> None:
     accept = ballot._accept
     patch.setattr(
-        ballot, "_accept", lambda attempt, base: accept(attempt, None if attempt.wanted and not attempt.wanted.version else base)
+        ballot,
+        "_accept",
+        lambda attempt, base: accept(
+            attempt, None if attempt.wanted and not attempt.wanted.version else base
+        ),
     )
 
 
@@ -150,7 +162,9 @@ def _own_value_whatever_was_there(patch: pytest.MonkeyPatch) -> None:
         _own_value_whatever_was_there,
     ],
 )
-def test_every_rule_is_needed(mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_rule_is_needed(
+    mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Take one rule away, and some schedule decides two values, or tells a node what is not so."""
     mutant(monkeypatch)
     with pytest.raises(Violation):

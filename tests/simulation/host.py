@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 INTERFACE, TRACKER = "eth0", "script"
 HOUSEKEEPING = SECOND
+DEADLINE = DeadlineReached()
 
 
 class Host:
@@ -85,6 +86,7 @@ class Host:
         self._rest: deque[tuple[Action, Reading]] = deque()
         self._installed: set[str] = set()
         self._armed: Instant | None = None
+        self._armed_for: Instant | None = None  # the BOOTTIME that ``_armed`` was worked out from
         self._timer = 0
         self._address = IPv4Address(f"10.0.0.{10 + index}")
 
@@ -106,7 +108,7 @@ class Host:
         self._clock = AgentClock(self.clocks.boot(now), self.clocks.raw(now))
         resume = dict(kernel.open) if resumed and self.boot() < kernel.deadline else {}
         self._installed.clear()
-        self._armed = None
+        self._armed = self._armed_for = None
         self.node = Node(node_parameters(self.config, f"r{self.incarnation}", resumed=resumed, resume=resume))
         self._sweep(resume)
         run = self.run
@@ -178,10 +180,12 @@ class Host:
         self.hold()
         ppm = self.clocks.boot_ppm if boot_runs else 0
         self.clocks.run(self.world.now, boot_ppm=ppm, raw_ppm=0)
+        self._armed_for = None
 
     def go_on(self, boot_ppm: int, raw_ppm: int) -> None:
         """End a suspend or pause."""
         self.clocks.run(self.world.now, boot_ppm=boot_ppm, raw_ppm=raw_ppm)
+        self._armed_for = None
         self.halted -= 1
         self.world.checks.gate_changed(self)
         self.let_go()
@@ -190,7 +194,7 @@ class Host:
         """Let NTP change the rate of BOOTTIME."""
         if not self.halted:
             self.clocks.run(self.world.now, boot_ppm=boot_ppm, raw_ppm=self.clocks.raw_ppm)
-            self._armed = None
+            self._armed = self._armed_for = None
             if self._runs():
                 self._rearm(self._read())
 
@@ -257,11 +261,15 @@ class Host:
         assert self.node is not None
         deadline = self.node.next_deadline()
         if deadline is None:
-            self._armed = None
+            self._armed = self._armed_for = None
             return
-        at = self.clocks.true_at(reading.boottime(deadline))
+        boottime = reading.boottime(deadline)
+        if boottime == self._armed_for:
+            return
+        at = self.clocks.true_at(boottime)
         if at is None or at == self._armed:
             return
+        self._armed_for = boottime
         self._armed = at
         self._timer += 1
         late = 30 * MICROSECOND + self._random.randrange(300 * MICROSECOND)
@@ -273,7 +281,7 @@ class Host:
         if timer != self._timer or not self._runs():
             return
         assert self.node is not None
-        self._armed = None
+        self._armed = self._armed_for = None
         reading = self._read()
         deadline = self.node.next_deadline()
         late = 0 if deadline is None else reading.now.fast - deadline
@@ -282,8 +290,8 @@ class Host:
         if not self._runs():
             return
         if deadline is not None and late >= 0:
-            self._feed(DeadlineReached())
-        else:
+            self._handle(DEADLINE, reading)
+        if self._runs():
             self._rearm(reading)
 
     def _keep_house(self, run: int) -> None:
@@ -360,35 +368,45 @@ class Host:
     def _unstall(self, _: None) -> None:
         self.let_go()
 
-    def _one(self, action: Action, reading: Reading) -> None:  # one branch per action, as in the worker
-        kernel, world = self.kernel, self.world
+    def _one(self, action: Action, reading: Reading) -> None:
+        if isinstance(action, SendAdvertisement):  # the most frequent first
+            self.world.lan.advertise(self, action.instance, action.priority, self._address)
+        elif isinstance(action, SendToPeer):
+            self.world.peers.send(self, action.peer, action.body)
+        elif isinstance(action, SwapRegister | ReadRegister):
+            self._request(action)
+        elif isinstance(action, ExtendGate | OpenGate | CloseGate):
+            self._gate(action, reading)
+        else:
+            self._rarely(action)
+
+    def _request(self, action: ReadRegister | SwapRegister) -> None:
+        if isinstance(action, SwapRegister):
+            self.world.checks.swap_sent(self, action)
+        self.world.arbiter.request(self, action)
+
+    def _gate(self, action: ExtendGate | OpenGate | CloseGate, reading: Reading) -> None:
+        kernel, checks = self.kernel, self.world.checks
         match action:
-            case SendAdvertisement(instance, priority):
-                world.lan.advertise(self, instance, priority, self._address)
+            case ExtendGate(until):
+                kernel.deadline = max(0, reading.boottime(until)) if until else 0
+                checks.gate_changed(self)
+            case OpenGate(claim, epoch):
+                kernel.open[claim] = epoch
+                checks.gate_opened(self, claim, epoch)
+            case CloseGate(claim):
+                kernel.open.pop(claim, None)
+
+    def _rarely(self, action: Action) -> None:
+        match action:
             case AnnounceAddresses(instance):
-                world.lan.announce(self, instance)
+                self.world.lan.announce(self, instance)
             case InstallAddresses(instance):
                 self._install(instance)
             case RemoveAddresses(instance):
                 self._remove(instance)
-            case ExtendGate(until):
-                kernel.deadline = max(0, reading.boottime(until)) if until else 0
-                world.checks.gate_changed(self)
-            case OpenGate(claim, epoch):
-                kernel.open[claim] = epoch
-                world.checks.gate_opened(self, claim, epoch)
-            case CloseGate(claim):
-                kernel.open.pop(claim, None)
-            case ReadRegister() | SwapRegister():
-                if isinstance(action, SwapRegister):
-                    world.checks.swap_sent(self, action)
-                world.arbiter.request(self, action)
-            case SendToPeer(peer, body):
-                world.peers.send(self, peer, body)
             case Tell(Stopped()):
                 self.finish()
-            case Tell():
-                pass
 
     def _install(self, instance: str) -> None:
         if self.refuses_addresses:

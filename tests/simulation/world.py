@@ -136,9 +136,10 @@ class World:
     def note(self, host: Host, event: object, actions: Actions) -> None:
         """Take note of one step of a host: for the digest, the storm check, and the trace if one is kept."""
         self.events += 1
-        line = b"%d %d %d %s" % (self.now, host.index, len(actions), type(event).__name__.encode())
-        self._digest = zlib.crc32(line, self._digest)
-        self.checks.worked(host, len(actions))
+        amount = len(actions)
+        line = f"{self.now} {host.index} {amount} {type(event).__name__}"
+        self._digest = zlib.crc32(line.encode(), self._digest)
+        self.checks.worked(host, amount)
         if self._trace is not None:
             self._trace.append(f"{to_seconds(self.now):12.6f} {host.name}  {event}")
             self._trace += [f"{'':15}  -> {action}" for action in actions]

@@ -83,7 +83,9 @@ def test_a_killed_agent_leaves_a_gap_no_longer_than_planned(tmp_path, words) -> 
         served = max(a.until for _, who, a in world.log if who == "a" and isinstance(a, ExtendGate)) - ORIGIN
         world.run(20)
         gap = died + took_over(world, "b", died) - seconds(served)
-        assert 0 < gap <= span(config, "agent killed or hung, host alive")[1] + SLACK
+        assert (
+            0 < gap <= span(config, "agent killed or hung, host alive")[1] + SLACK + 1e-6
+        )  # floats of instants
 
 
 @pytest.mark.parametrize("words", CASES.values(), ids=CASES.keys())

@@ -116,7 +116,6 @@ class TestSwitchover:
         done = haagent("switchover", "VI_1", "--wait", "0")
         assert (done.exit_code, done.output) == (0, "VI_1 is being handed over by a\n")
 
-
     def test_plain_vrrp_leaves_it_to_the_priorities(self, agent, haagent) -> None:
         world = World()
         world.add("a", 150, arbitrated=False)

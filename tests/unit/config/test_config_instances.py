@@ -147,7 +147,10 @@ def test_unicast(instance) -> None:
         ("authentication {\nauth_type PASS;\nauth_pass x\n}", "needs no semicolon"),
         ("authentication {\nauth_type PASS\n}", "auth_type PASS without auth_pass"),
         ("authentication { auth_type PASS auth_pass 1234 }", "one keyword a line"),
-        ("track_process {\nhaproxy\n}", "track_process names 'haproxy', and no vrrp_track_process defines it"),
+        (
+            "track_process {\nhaproxy\n}",
+            "track_process names 'haproxy', and no vrrp_track_process defines it",
+        ),
         ("track_file {\nf\n}", "track_file names 'f', and no track_file block defines it"),
         ("track_bfd {\nb\n}", "track_bfd is not supported"),
         ("owner_ignore_adverts on", "owner_ignore_adverts is not supported"),

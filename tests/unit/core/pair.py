@@ -66,6 +66,7 @@ class World:
         self.cut_peers: set[frozenset[str]] = set()
         self.cut_off: set[str] = set()  # from the arbiter
         self.arbiter_down = False
+        self.deaf: set[str] = set()  # to the arbiter's hints
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._ticket = count()
         self._versions = count(1)
@@ -215,7 +216,7 @@ class World:
         self.registers[swap.name] = record
         self._later(ROUND_TRIP // 2, name, node, RegisterSwapped(swap.name, record))
         for other, machine in self.nodes.items():
-            if not self._silent(other):
+            if not self._silent(other) and other not in self.deaf:
                 self._later(ROUND_TRIP, other, machine, RegisterChanged(swap.name, record))
 
     # -- what tests ask

@@ -20,6 +20,7 @@ from haagent.core.events import (
     ForeignAnnouncement,
     LinkChanged,
     PauseRequested,
+    RegisterChanged,
     ResumeRequested,
     Shutdown,
     SwitchoverRequested,
@@ -200,6 +201,22 @@ class TestLettingGo:
         assert pair.claim().epoch > 1
         opened = min(at for at, _, action in pair.log if at > 10 and isinstance(action, OpenGate))
         assert opened - closed >= W
+
+    @pytest.mark.parametrize("after", (0, 3, 6, 9))
+    def test_a_claim_deleted_under_a_deaf_holder_is_not_taken_before_the_holder_has_looked_again(
+        self, pair: World, after: int
+    ) -> None:
+        """docs/safety/model.md, finding 3: the holder goes on renewing its session and meets nothing."""
+        pair.deaf.add("a")
+        pair.cut.add(frozenset("ab"))
+        pair.run(12 + after)  # b wants the address, and both look at the claim now and then
+        del pair.registers["claims/VI_1"]
+        pair.do("b", RegisterChanged("claims/VI_1", None))
+        pair.run(40)
+        closed = pair.when("a", CloseGate, since=22 + after)
+        opened = pair.when("b", OpenGate)
+        assert closed is not None
+        assert opened is None or closed < opened
 
     def test_an_unreadable_claim_is_never_taken(self, pair: World) -> None:
         pair.registers["claims/VI_1"] = Record(b"not ours", "x")
