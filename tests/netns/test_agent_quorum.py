@@ -95,7 +95,8 @@ def test_losing_any_one_arbiter_of_a_quorum_moves_nothing():
         node1 = lab.daemons["node1"]
         epoch = node1.instance()["epoch"]
         one.kill(one.members[0])
-        node1.kill()  # a failover with a majority of two, all three having forgotten everything once
+        assert node1.process is not None
+        node1.process.kill()  # a failover with a majority of two, all three having forgotten everything once
         lab.wait_owner("node2", patience=10)
         print(f"MASTER killed with one arbiter down: replaced after {ms(lab.outage(before))}")
         eventually(lambda: lab.daemons["node2"].instance()["epoch"] > epoch)
