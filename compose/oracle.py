@@ -5,7 +5,7 @@ node answers that would accept packets for it. Between, an ordinary HTTP client 
 VRRP adverts are counted. Needs CAP_NET_RAW. Ends when its input is closed. Started by nemesis.py.
 
     {"round": 7, "at": s, "arp": [mac, ...], "echo": [mac, ...]}     one finished round
-    {"http": "node1" or null, "at": s, "took": s}                    one request; null: no good answer within a second
+    {"http": "node1" or null, "at": s, "took": s}                    one request; null: no good answer within HTTP_PATIENCE
     {"advert": mac, "priority": 150, "at": s}                        one VRRP advert on the wire
 """
 
@@ -22,7 +22,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 PERIOD = 0.05
-HTTP_PERIOD, HTTP_PATIENCE = 0.1, 1.0
+HTTP_PERIOD, HTTP_PATIENCE = 0.1, 0.25
 FIRST_SOURCE, SOURCES = IPv4Address("192.0.2.192"), 32  # a question's round is the address its answer goes to
 IDENTIFIER = 0x6863
 ARP, IPV4, ICMP, VRRP, OUTGOING, ETH_P_ALL = 0x0806, 0x0800, 1, 112, 4, 3

@@ -14,7 +14,18 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
-from arbiters.shared_file.ballot import ENDS, Accepted, Attempt, Block, Phase, View, Wanted, begin, confirmed
+from arbiters.shared_file.ballot import (
+    EMPTY,
+    ENDS,
+    Accepted,
+    Attempt,
+    Block,
+    Phase,
+    View,
+    Wanted,
+    begin,
+    confirmed,
+)
 from arbiters.shared_file.block import TEXT_AT_MOST
 from arbiters.shared_file.files import Files
 from arbiters.shared_file.polling import Change, Poll
@@ -43,9 +54,9 @@ class Place:
             self.name = accepted.name
 
     def adopt(self, attempt: Attempt) -> None:
-        """Keep what must outlive an attempt, however it ended: what we may have written binds us."""
+        """Keep what must outlive an attempt, however it ends: what we may have written binds us, and only grows."""
         if attempt.phase is not Phase.LOOK:
-            self.mine = attempt.mine
+            self.mine = attempt.mine.merged(self.mine or EMPTY)
         self.highest = max(self.highest, attempt.highest)
         self.standing = attempt.phase in (Phase.SWAPPED, Phase.OTHER) and attempt.decided is not None
         self.learn(attempt.decided)
@@ -167,23 +178,21 @@ class SharedFileArbiter:
                 standing=place.standing,
                 highest=place.highest,
             )
-            try:
-                lost = 0
-                while True:
-                    attempt = await self._ballot(place, attempt, deadline)
-                    if attempt.phase is not Phase.LOST:
-                        return attempt
-                    pause = min(BACKOFF * 2.0 ** min(lost, 10), LONGEST_BACKOFF)
-                    await asyncio.sleep(pause * random.random())  # noqa: S311 - only to get out of step
-                    attempt, lost = attempt.again(), lost + 1
-            finally:
-                place.adopt(attempt)
+            lost = 0
+            while True:
+                attempt = await self._ballot(place, attempt, deadline)
+                if attempt.phase is not Phase.LOST:
+                    return attempt
+                pause = min(BACKOFF * 2.0 ** min(lost, 10), LONGEST_BACKOFF)
+                await asyncio.sleep(pause * random.random())  # noqa: S311 - only to get out of step
+                attempt, lost = attempt.again(), lost + 1
 
     async def _ballot(self, place: Place, attempt: Attempt, deadline: float) -> Attempt:
         """Run one ballot to its end. What a round may write is remembered before it is written."""
         while attempt.phase not in ENDS:
             place.adopt(attempt)
             attempt = await self._round(place.number, attempt, deadline)
+        place.adopt(attempt)
         return attempt
 
     async def _round(self, number: int, attempt: Attempt, deadline: float) -> Attempt:

@@ -41,8 +41,10 @@ def check(configuration: Configuration, messages: Messages) -> None:
     _check_vrids(configuration.instances, messages)
     _check_addresses(configuration.instances, messages)
     _check_use(configuration, messages)
-    if configuration.globals.mail is None and any(subject.smtp_alert for subject in configuration.subjects):
-        messages.warning("smtp_alert without notification_email: no mail is sent", None, "name a recipient")
+    mailed = next((subject for subject in configuration.subjects if subject.smtp_alert), None)
+    if configuration.globals.mail is None and mailed is not None:
+        text = f"{mailed.name}: smtp_alert without notification_email: no mail is sent"
+        messages.warning(text, mailed.place, "name a recipient in global_defs")
     if configuration.peers and (configuration.arbiter is None or configuration.arbiter.kind == "none"):
         messages.warning(
             "peers without an arbiter: promises between nodes replace an arbiter only while it is away"

@@ -165,7 +165,7 @@ def _link_delays(top: Section) -> Iterator[LinkDelay]:
             delays = [seconds(word, 0, 255, "delay") for word in line.values]
             yield LinkDelay(interface(line.words[0]), *delays)
         except ConfigError as error:
-            top.messages.add(error)
+            top.messages.warning(f"{error.message}: the line is left out", error.place, error.remedy)
 
 
 def _namespace(statement: Statement) -> str:

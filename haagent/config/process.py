@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from haagent.config.commands import read_command
 from haagent.config.model import Command, ProcessSettings
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
-from haagent.config.values import integer
+from haagent.config.values import integer, seconds
 from haagent.core.units import SECOND, Duration
 from haagent.errors import ConfigError
 
@@ -14,6 +17,19 @@ _BITS = {"R": 4, "W": 2, "X": 1}
 _SHIFTS = {"USR": 6, "GRP": 3, "OTH": 0}
 _WHOLE = {"IRWXU": 0o700, "IRWXG": 0o070, "IRWXO": 0o007}
 _LONGEST = 1000
+T = TypeVar("T")
+
+
+def lenient(section: Section, keyword: str, read: Callable[[Statement], T], default: T) -> T:
+    """Return a value; one that cannot be read is a warning and gives the default: it decides nothing."""
+    statement = section.one(keyword)
+    if statement is None or statement.broken:
+        return default
+    try:
+        return read(statement)
+    except ConfigError as error:
+        section.messages.warning(f"{error.message}: it has no effect", error.place, error.remedy)
+        return default
 
 
 def read_process_settings(section: Section, user: str | None, group: str | None) -> ProcessSettings:
@@ -21,21 +37,25 @@ def read_process_settings(section: Section, user: str | None, group: str | None)
 
     def script(keyword: str) -> Command | None:
         nothing: Command | None = None
-        return section.value(keyword, lambda one: read_command(one, section.messages, user, group), nothing)
+        return lenient(
+            section, keyword, lambda one: read_command(one, section.messages, user, group), nothing
+        )
 
     def patience(keyword: str) -> Duration:
-        return section.seconds(keyword, 1, _LONGEST, 10 * SECOND)
+        return lenient(
+            section, keyword, lambda one: seconds(one.values[0], 1, _LONGEST, keyword), 10 * SECOND
+        )
 
     nothing: int | None = None
     anywhere: tuple[int, ...] = ()
     return ProcessSettings(
-        nice=section.value("vrrp_priority", lambda one: integer(one.values[0], -20, 19, one.keyword), 0),
-        real_time=section.value(
-            "vrrp_rt_priority", lambda one: integer(one.values[0], 1, 99, one.keyword), 0
+        nice=lenient(section, "vrrp_priority", lambda one: integer(one.values[0], -20, 19, one.keyword), 0),
+        real_time=lenient(
+            section, "vrrp_rt_priority", lambda one: integer(one.values[0], 1, 99, one.keyword), 0
         ),
         no_swap="vrrp_no_swap" in section,
-        processors=section.value("vrrp_cpu_affinity", _processors, anywhere),
-        umask=section.value("umask", _umask, nothing),
+        processors=lenient(section, "vrrp_cpu_affinity", _processors, anywhere),
+        umask=lenient(section, "umask", _umask, nothing),
         startup=script("startup_script"),
         startup_timeout=patience("startup_script_timeout"),
         shutdown=script("shutdown_script"),

@@ -1,7 +1,7 @@
 """virtual_routes, virtual_rules and their static siblings, in the words of ``ip route add`` and ``ip rule add``.
 
-Promise: a word that is not understood is an error, for half a route may lead somewhere else; keepalived drops such a
-line and goes on. Names of tables and scopes are read from the host's iproute2 files, as ip(8) reads them.
+Promise: a line with a word that is not understood is left out as a whole, with a warning, for half a route may lead
+somewhere else. It is no error: a route alone never decides who is MASTER. Names of tables and scopes are read from the host's iproute2 files, as ip(8) reads them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _readable(
                 raise ConfigError(f"unexpected block after {line.keyword!r}", line.place, "one entry a line")
             yield read(line, messages)
         except ConfigError as error:
-            messages.add(error)
+            messages.warning(f"{error.message}: the line is left out", error.place, error.remedy)
 
 
 def _text(line: Statement) -> str:
@@ -97,6 +97,11 @@ def _read_route(line: Statement, messages: Messages) -> Route:
         raise ConfigError(
             f"route {_text(line)!r} has no destination", line.place, "DESTINATION via ADDRESS ..."
         )
+    if "second" in found:  # an old word for two ways
+        gateways = (str(found.pop("gateway", "")), str(found.pop("second")))
+        device = found.get("device")
+        hops += [(one, device if isinstance(device, str) else None, 1) for one in gateways if one]
+        found.pop("device", None)
     return _complete(Route(text=_text(line), place=line.place, next_hops=tuple(hops), **found), line)  # type: ignore[arg-type]
 
 
@@ -108,6 +113,10 @@ def _route_option(word: Token, words: _Words, found: dict[str, object], messages
         found["kind"] = name
     elif name == "to":
         found["destination"] = _network(words.next("to"))
+    elif name == "default6":
+        found["family"], found["destination"] = 6, None
+    elif name == "or":
+        found["second"] = str(address(words.next(name), name))
     elif name in ("via", "gw"):
         if words.peek() in ("inet", "inet6"):
             words.next()

@@ -187,6 +187,33 @@ async def test_a_late_write_lands_but_its_success_never_counts(files, stopped) -
                 await a.swap("sessions/a", renewal, first, timeout=TIMEOUT)
 
 
+async def test_what_was_put_forward_before_a_timeout_is_never_forgotten(files, stopped, monkeypatch) -> None:
+    """Phase 1 succeeds, then two files hang in phase 2: the value may be, or become, decided, so it binds the node."""
+    async with files.opened("a", "b") as (a, b):
+        first = await write(b, "sessions/a", await write(a, "sessions/a", None))
+        ask = a.files.ask
+        hung = [file.pid for file in a.files.files[:2]]
+        renewal = unique(renewal=True)
+
+        def hang_in_phase_two(registers, block, deadline):
+            if block is not None and block.accepted is not None and block.accepted.value == renewal:
+                for pid in hung:
+                    stopped(pid)
+            return ask(registers, block, deadline)
+
+        monkeypatch.setattr(a.files, "ask", hang_in_phase_two)
+        with pytest.raises(Unavailable):
+            await a.swap("sessions/a", renewal, first, timeout=SHORT)
+        monkeypatch.setattr(a.files, "ask", ask)
+        for pid in hung:
+            os.kill(pid, signal.SIGCONT)
+        with pytest.raises(Conflict):
+            await a.swap("sessions/a", unique(), first, timeout=TIMEOUT)
+        held = await b.read("sessions/a", timeout=TIMEOUT)
+        assert held is not None
+        assert held.value == renewal
+
+
 async def test_a_swap_of_unknown_outcome_that_was_decided_is_found_by_repeating_it(files, stopped) -> None:
     async with files.opened("a") as (a,):
         first = await write(a, "sessions/a", None)

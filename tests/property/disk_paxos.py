@@ -16,7 +16,7 @@ from arbiters.shared_file import ballot
 from arbiters.shared_file.ballot import EMPTY, ENDS, Accepted, Attempt, Block, Phase, View, Wanted
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - it is the promise that is violated
     """Two values were decided for one version, or a verdict was wrong."""
 
 

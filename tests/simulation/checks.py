@@ -179,6 +179,14 @@ class Checks:
         if self._busy[host.name] > BUSY:
             raise Broken("storm", f"{host.name} handled {BUSY} events and actions within a second")
 
+    def has_converged(self) -> bool:
+        """Tell whether ``converged`` would be content."""
+        try:
+            self.converged()
+        except Broken:
+            return False
+        return True
+
     def converged(self) -> None:
         """After everything has healed exactly one node is MASTER of each claim: the best one, if it may preempt."""
         for claim in self.world.plan.cluster.claims:
@@ -187,7 +195,8 @@ class Checks:
                 names = [host.name for host in passing]
                 raise Broken("convergence", f"{claim.name} is passed by {names} {self._describe(claim.name)}")
             host = passing[0]
-            assert host.node is not None
+            if host.node is None:
+                raise Broken("convergence", f"{host.name} passes {claim.name} without an agent")
             states = [member.state for member in host.node.groups[claim.name].members]
             if any(state is not State.MASTER for state in states):
                 raise Broken("convergence", f"{host.name} passes {claim.name} as {states}")

@@ -207,7 +207,7 @@ def hunt(mutation: Mutation, seeds: int = MOST_SEEDS) -> Outcome | None:
             soon = (
                 plan.heal + 2 * plan.cluster.lease
             )  # defects show while things go wrong; convergence is not asked
-            outcome = run_plan(replace(plan, settled=soon, end=soon))
+            outcome = run_plan(replace(plan, settled=soon))
             if outcome.check in mutation.checks:
                 return outcome
     return None

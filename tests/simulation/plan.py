@@ -190,7 +190,10 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run is made from. ``heal`` is when faults end, ``settled`` when the cluster must have converged."""
+    """Everything a run is made from. ``heal`` is when faults end, ``settled`` when the cluster must have converged.
+
+    ``patient``: the run is played up to then in any case, not only until the cluster has converged for a while.
+    """
 
     seed: int
     profile: Profile
@@ -198,7 +201,7 @@ class Plan:
     faults: tuple[Fault, ...]
     heal: Instant
     settled: Instant
-    end: Instant
+    patient: bool
 
     def keeping(self, kept: tuple[int, ...]) -> Plan:
         """Return the plan with only the faults of these numbers."""
@@ -212,7 +215,7 @@ def make_plan(seed: int, profile: Profile) -> Plan:
     heal = (15 if profile.calm else random.choice((10, 15, 25))) * SECOND
     faults = _calm_faults(random) if profile.calm else _faults(random, profile, cluster, heal)
     patience = 22 * SECOND + 12 * cluster.lease + cluster.preempt_delay + 20 * cluster.advert
-    return Plan(seed, profile, cluster, faults, heal, heal + patience, heal + patience + 4 * SECOND)
+    return Plan(seed, profile, cluster, faults, heal, heal + patience, patient=profile.calm or seed % 4 == 0)
 
 
 def _cluster(random: Random, profile: Profile) -> Cluster:

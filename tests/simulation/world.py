@@ -25,6 +25,8 @@ from tests.simulation.store import Arbiter
 
 BOOTED: Instant = 1_000 * SECOND  # what BOOTTIME reads when the world begins
 START_SPREAD: Duration = SECOND
+CALM: Duration = 4 * SECOND  # and two leases: how long a cluster has been converged when a run may end
+STABLE: Duration = 4 * SECOND  # what has converged is watched for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +121,33 @@ class World:
             self.at(fault.at, self.trouble.begin, fault)
         self.play(plan.heal)
         self.trouble.heal_all()
-        self.play(plan.settled)
+        self._settle()
         self.checks.converged()
-        holders = {claim.name: self.checks.passing(claim.name)[0].name for claim in plan.cluster.claims}
+        holders = self._holders()
         for _ in range(8):
-            self.play(self.now + (plan.end - plan.settled) // 8)
+            self.play(self.now + STABLE // 8)
             self.checks.stable(holders)
         self.trouble.judge()
+
+    def _settle(self) -> None:
+        """Play until the cluster must have converged; unless the plan is patient, until it long has.
+
+        Time in which nothing happens finds little. But what faults have left under way (a request that is applied
+        late, a promise, an abstention) may still upset what has converged, so that time must be over.
+        """
+        plan, since, before = self.plan, self.now, self._holders()
+        earliest = plan.heal + 4 * plan.cluster.lease + 2 * SECOND
+        while self.now < plan.settled:
+            self.play(min(self.now + SECOND, plan.settled))
+            now = self._holders()
+            if now != before or not self.checks.has_converged():
+                since, before = self.now, now
+            if not plan.patient and self.now >= max(earliest, since + CALM + 2 * plan.cluster.lease):
+                return
+
+    def _holders(self) -> dict[str, str]:
+        passing = ((claim.name, self.checks.passing(claim.name)) for claim in self.plan.cluster.claims)
+        return {name: " and ".join(host.name for host in hosts) for name, hosts in passing}
 
     def _start(self, host: Host) -> None:
         if host.node is None and not host.stopped:

@@ -53,10 +53,15 @@ REASONS = (
         r"^unknown block|closes nothing|never closed|block without a name",
         "a block that is unknown, misplaced or not balanced; keepalived loses its surroundings",
     ),
+    (r"is missing its value", "a keyword without its value; keepalived leaves it out"),
     (r"is not read", "several keywords on one line; keepalived loses all but the first"),
 )
 WARNINGS = (
     (r"is not supported: ", "a feature that is not implemented is named"),
+    (r"the line is left out|it has no effect", "a line that cannot be understood is named"),
+    (r"has no priority", "a rule without a priority is pointed out"),
+    (r"smtp_alert without", "mail without a recipient is pointed out"),
+    (r"characters of a process's name", "a process's name that is too long is pointed out"),
     (r"no file matches|include skips", "an include that matches nothing is named"),
     (r"priority 255", "priority 255 is pointed out"),
     (r"auth_pass has a character outside ASCII", "a password outside ASCII is pointed out"),
@@ -64,6 +69,7 @@ WARNINGS = (
 )
 # What keepalived's own message says -> why haagent has nothing to say. First match counts.
 SILENCES = (
+    (r"for routes is deprecated", "an old word for routes that works"),
     (r"SECURITY VIOLATION", "script security is always on here"),
     (
         r"not found/accessible|Unable to set default user|doesn't exist|specified for up/down",

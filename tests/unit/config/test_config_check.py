@@ -61,7 +61,7 @@ def test_strict_makes_warnings_errors(run) -> None:
 
 
 def test_notes_are_not_warnings(run) -> None:
-    text = GOOD + "global_defs {\nsmtp_connect_timeout 30\n}\n"
+    text = GOOD + "global_defs {\nprocess_names\n}\n"
     assert run(text, "--strict").exit_code == 0
     assert "note: " in run(text).stderr
     assert run(text, "--quiet").stderr == ""

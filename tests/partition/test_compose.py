@@ -1,0 +1,140 @@
+"""compose/nemesis.py: its pure half on hand-made lines, and a bounded sample against real containers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = ROOT / "compose"
+PROJECT = "haacsample"
+A, B = "02:42:c0:00:02:0b", "02:42:c0:00:02:0c"
+
+
+def load(name: str) -> ModuleType:
+    """Import one file of compose/, which is no package."""
+    found = importlib.util.spec_from_file_location(f"compose_{name}", COMPOSE / f"{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+campaign = load("campaign")
+
+
+def checker(*lines):
+    made = campaign.Checker({A: "node1", B: "node2"})
+    for line in lines:
+        made.take(line)
+    made.finish(lines[-1]["at"])
+    return made
+
+
+def question(number, arp, echo=(), at=None):
+    return {"round": number, "at": number * 0.05 if at is None else at, "arp": list(arp), "echo": list(echo)}
+
+
+def test_a_seed_names_one_campaign():
+    assert campaign.generate(5, 30) == campaign.generate(5, 30)
+    assert campaign.generate(5, 30)[:10] == campaign.generate(5, 10)
+    assert {(s.fault, s.role) for s in campaign.generate(1, 2000)} == set(campaign.WEIGHTS)
+
+
+def test_one_after_the_other_is_no_dual_ownership():
+    made = checker(question(1, [A], [A]), question(2, [], []), question(3, [B], [B]), question(4, [B]))
+    assert (made.dual, made.rounds, made.owners) == (0, 4, frozenset({"node2"}))
+
+
+@pytest.mark.parametrize(("arp", "echo"), [([A, B], []), ([A], [A, B]), ([A, "02:00:00:00:00:99"], [])])
+def test_two_answers_to_one_question_are_dual_ownership(arp, echo):
+    made = checker(question(1, [A]), question(2, arp, echo), question(3, [A]))
+    assert made.dual == pytest.approx(0.05)
+    assert made.dual_at == [pytest.approx(0.1)]
+
+
+def test_a_sleeping_witness_does_not_stretch_what_it_saw():
+    assert checker(question(1, [A, B], at=1.0), question(2, [A], at=9.0)).dual == pytest.approx(0.1)
+
+
+def test_an_outage_is_from_the_first_lost_request_to_the_next_good_one():
+    answers = [None, "node1", "node1", None, None, "node2", None]
+    made = checker(
+        *({"http": who, "at": float(at), "took": 0.01} for at, who in enumerate(answers)),
+        question(9, [], at=8.0),
+    )
+    made.finish(8.0)
+    assert made.outages == [(3.0, 5.0), (6.0, 8.0)]
+
+
+def engine() -> str:
+    """Return why containers cannot be run here, or nothing."""
+    for program in ("docker", "docker-compose"):
+        if shutil.which(program) is None:
+            return f"not installed: {program}"
+    if os.geteuid() != 0:
+        return "the Docker engine needs root"
+    done = subprocess.run(
+        ["docker", "image", "inspect", "haagent-compose"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.strip()
+        return (
+            "no image haagent-compose; build it: docker build -t haagent-compose -f compose/Dockerfile ."
+            if "No such" in words
+            else f"no Docker engine answers: {words}"
+        )
+    running = subprocess.run(
+        ["docker", "network", "ls", "-q", "--filter", "label=com.docker.compose.network=lan"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return (
+        "the compose deployment is up already, and its networks are taken" if running.stdout.strip() else ""
+    )
+
+
+@pytest.fixture
+def project():
+    """Bring the deployment up for one test, under a name of its own."""
+    if reason := engine():
+        pytest.skip(reason)
+    if not (COMPOSE / "config" / "peers.key").exists():
+        pytest.skip("no compose/config/peers.key; make it as compose/README.md says")
+    words = ["docker-compose", "-p", PROJECT, "-f", str(COMPOSE / "compose.yaml")]
+    try:
+        up = subprocess.run(
+            [*words, "up", "-d", "--no-build"], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert up.returncode == 0, up.stderr
+        yield PROJECT
+    finally:
+        subprocess.run([*words, "down", "-t", "2"], capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.timeout(400)
+def test_five_random_faults_leave_one_owner_and_never_two(project):
+    argv = [sys.executable, str(COMPOSE / "nemesis.py"), "--project", project, "--seed", "3", "--faults", "5"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert (said["faults"], said["dual_ms"], said["no_owner_after_fault"]) == (5, 0, None)
+    assert said["rounds"] > 300
+    assert said["requests"] > 100
+    assert set(said["adverts"]) == {"node1", "node2"}

@@ -1,0 +1,57 @@
+"""How long nobody may answer: from the plan's outages to one shot's budget."""
+
+import pytest
+
+from haagent.core.units import MILLISECOND as MS
+from haagent.core.units import SECOND
+from haagent.lab.budget import ELECTION, Bounds, Budget, budget
+from haagent.lab.shots import WEIGHTS, Shot
+
+STRICT = Bounds(
+    died=1100 * MS, killed=250 * MS, stopped=30 * MS, better=25 * MS, back=500 * MS, failsafe=False
+)
+FAILSAFE = Bounds(1100 * MS, 250 * MS, 30 * MS, 25 * MS, 500 * MS, failsafe=True)
+
+
+def shot(fault, role="owner", second=None):
+    return Shot(1, fault, role, 0, 2 * SECOND, SECOND, second)
+
+
+@pytest.mark.parametrize(
+    ("fault", "role", "strict", "failsafe"),
+    [
+        ("kill", "owner", 750 * MS, 750 * MS),
+        ("stop", "owner", 30 * MS, 30 * MS),
+        ("isolate", "owner", 1600 * MS, 1600 * MS),
+        ("cut-vrrp", "owner", 0, 0),
+        ("cut-arbiter", "owner", 750 * MS, 0),
+        ("cut-lan", "owner", 2025 * MS, 2025 * MS),
+        ("kill", "other", 0, 0),
+        ("partition", "other", 0, 0),
+        ("freeze-arbiter-all", "arbiter", 2 * SECOND + ELECTION + 500 * MS, 0),
+    ],
+)
+def test_what_an_outage_may_take(fault, role, strict, failsafe):
+    assert budget(shot(fault, role), STRICT) == Budget(strict, 25 * MS)
+    assert budget(shot(fault, role), FAILSAFE) == Budget(failsafe, 25 * MS)
+
+
+def test_the_plan_says_nothing_about_two_faults_or_a_lost_store():
+    assert budget(shot("kill", second="cut-arbiter"), STRICT) == Budget(None, None)
+    assert budget(shot("wipe-arbiter", "arbiter"), FAILSAFE) == Budget(None, None)
+
+
+def test_every_fault_of_a_campaign_has_a_budget_that_is_no_accident():
+    free = {"cut-vrrp", "mute", "deaf", "delete-address", "lose-30"}
+    for fault, role in WEIGHTS:
+        if role == "owner":
+            during = budget(shot(fault), STRICT).during
+            assert (during == 0) == (fault in free), fault
+
+
+def test_both_outages_are_compared_with_the_slack_added():
+    allowed = Budget(100, 10)
+    assert not allowed.exceeded(150, 60, slack=50)
+    assert allowed.exceeded(151, 0, slack=50)
+    assert allowed.exceeded(0, 61, slack=50)
+    assert not Budget(None, None).exceeded(10**12, 10**12, slack=0)
