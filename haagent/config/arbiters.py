@@ -31,6 +31,8 @@ _PLAIN = ("ca", "cert", "key", "username")
 _FORBIDDEN = ("password", "passwd", "secret", "token")
 _CONSUMED = frozenset({*_TIMES, "password_file", "password_env"})
 _WORDS = (*_TIMES, *_PLAIN, "password_file", "password_env")
+_OWN = {"etcd": ("server_name", "tls"), "zookeeper": ("chroot", "auth")}  # words that only this kind has
+_ALL_WORDS = (*_WORDS, *(word for own in _OWN.values() for word in own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def _from_block(kind: Token, block: list[Statement] | None, context: _Context) -
     endpoints = [word.text for one in section.all("endpoints") for word in one.values]
     domain = section.value("domain", lambda one: one.values[0].text, "")
     words = {
-        name: section.value(name, lambda one: one.values[0].text, "") for name in _WORDS if name in section
+        name: section.value(name, lambda one: one.values[0].text, "") for name in _ALL_WORDS if name in section
     }
     return _complete(kind.text, endpoints, domain, own | words, replace(context, place=kind.place))
 
@@ -219,9 +221,10 @@ def _check_words(kind: str, words: Iterable[str], place: Place) -> None:
     for name in words:
         if name in _FORBIDDEN:
             raise ConfigError(f"{name} is written in the open", place, "use password_file or password_env")
-        if kind in SHIPPED and name not in _WORDS:
+        accepted = (*_WORDS, *_OWN.get(kind, ()))
+        if kind in SHIPPED and name not in accepted:
             raise ConfigError(
-                f"arbiter {kind} has no word {name!r}", place, "one of " + ", ".join(("domain", *_WORDS))
+                f"arbiter {kind} has no word {name!r}", place, "one of " + ", ".join(("domain", *accepted))
             )
 
 

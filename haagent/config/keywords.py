@@ -311,6 +311,10 @@ key                        FILE                        do
 username                   NAME                        do
 password_file              FILE                        do
 password_env               VARIABLE                    do
+server_name                NAME                        do    etcd: what the server's certificate must say
+tls                        yes                         do    etcd: encrypt with the system's own authorities
+chroot                     PATH                        do    zookeeper: keep everything below this path
+auth                       sasl                        do    zookeeper: DIGEST-MD5 instead of digest
 """
 
 _QUORUM = """

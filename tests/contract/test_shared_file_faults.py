@@ -204,6 +204,10 @@ async def test_what_was_put_forward_before_a_timeout_is_never_forgotten(files, s
         monkeypatch.setattr(a.files, "ask", hang_in_phase_two)
         with pytest.raises(Unavailable):
             await a.swap("sessions/a", renewal, first, timeout=SHORT)
+        mine = a._places[0].mine
+        assert mine is not None
+        assert mine.accepted is not None
+        assert mine.accepted.value == renewal
         monkeypatch.setattr(a.files, "ask", ask)
         for pid in hung:
             os.kill(pid, signal.SIGCONT)

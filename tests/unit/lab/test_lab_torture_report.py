@@ -1,7 +1,7 @@
 """The sums of a campaign and what is said about them."""
 
 import json
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from haagent.core.units import MILLISECOND as MS
 from haagent.core.units import SECOND
@@ -52,7 +52,7 @@ def test_json_says_everything_in_ms():
 
 def test_the_picture_is_xml_and_shows_every_shot_and_every_dual():
     svg = report.picture(tally(hit(1, outage=100 * MS), hit(2, dual=20 * MS), hit(3)))
-    root = ElementTree.fromstring(svg)
+    root = ET.fromstring(svg)
     assert len(root.findall(".//{*}circle")) == 3
     assert len(root.findall(".//{*}rect")) == 1
 
