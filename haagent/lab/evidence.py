@@ -1,4 +1,4 @@
-"""What a failing campaign leaves: the judged piece drawn and raw, the nodes' directories (logs, recordings), the wire.
+"""What a campaign leaves of its failures and its longest outages: the judged piece drawn and raw, the nodes' directories (logs, recordings), the wire.
 
 Promises bounded disk use while nothing fails: the capture is a ring of a few files.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from haagent.lab.cluster import Cluster
 from haagent.lab.drawing import draw
@@ -17,6 +19,8 @@ from haagent.lab.processes import NodeProcess
 from haagent.lab.shots import Shot
 from haagent.lab.verdict import Verdict
 
+Kind = Literal["failure", "over-budget"]
+MOST = 3  # of each kind
 RING_FILES, RING_MEGABYTES = 4, 16
 CAPTURED = "arp or icmp6 or ip proto 112 or ip6 proto 112"
 
@@ -24,8 +28,9 @@ CAPTURED = "arp or icmp6 or ip proto 112 or ip6 proto 112"
 class Evidence:
     """Keeps what is needed to understand a failure below ``directory``."""
 
-    def __init__(self, directory: Path, again: str, limit: int = 3) -> None:
-        self._directory, self._again, self._left = directory, again, limit
+    def __init__(self, directory: Path, again: str) -> None:
+        self._directory, self._again = directory, again
+        self._kept: Counter[Kind] = Counter()
         self._capture: NodeProcess | None = None
         self._ring: Path | None = None
 
@@ -58,14 +63,16 @@ class Evidence:
         if self._capture is not None:
             self._capture.stop()
 
-    def keep(self, shot: Shot, failure: str, piece: Record, verdict: Verdict, cluster: Cluster) -> None:
-        """Write everything about one failure; only the first few failures are kept."""
-        if self._left == 0:
+    def keep(
+        self, kind: Kind, shot: Shot, what: str, piece: Record, verdict: Verdict, cluster: Cluster
+    ) -> None:
+        """Write everything about one shot; only the first few of a kind are kept."""
+        self._kept[kind] += 1
+        if self._kept[kind] > MOST:
             return
-        self._left -= 1
-        place = self._directory / f"failure-{shot.number}"
+        place = self._directory / f"{kind}-{shot.number}"
         place.mkdir(parents=True, exist_ok=True)
-        title = f"shot {shot.number}: {shot.label}: {failure}"
+        title = f"shot {shot.number}: {shot.label}: {what}"
         (place / "README").write_text(f"{title}\nagain: {self._again}\n")
         (place / "observed.json").write_text(json.dumps(asdict(piece)))
         (place / "observed.svg").write_text(draw(verdict, title))

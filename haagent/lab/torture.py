@@ -18,6 +18,7 @@ from haagent.lab.cluster import Cluster
 from haagent.lab.evidence import Evidence
 from haagent.lab.namespaces import LabError
 from haagent.lab.nemesis import fire
+from haagent.lab.report import in_words
 from haagent.lab.shots import Shot
 from haagent.lab.verdict import Verdict, judge
 from haagent.lab.windows import SETTLED, cut
@@ -111,10 +112,13 @@ class Torture:
         # one owner has been steady for longer than SETTLED, so no outage is cut in two
         piece = cut(self._cluster.record, time.monotonic_ns() - SETTLED)
         verdict = judge(piece)
-        failure = self._failure(verdict, settled)
-        if failure:
-            self._evidence.keep(shot, failure, piece, verdict, self._cluster)
-        return self._hit(shot, verdict, settled, failure), verdict
+        hit = self._hit(shot, verdict, settled)
+        if hit.failure:
+            self._evidence.keep("failure", shot, hit.failure, piece, verdict, self._cluster)
+        elif hit.over:
+            what = f"outages of {in_words(hit.outage)} and {in_words(hit.outage_after)} after healing"
+            self._evidence.keep("over-budget", shot, what, piece, verdict, self._cluster)
+        return hit, verdict
 
     def _settle(self, rest: Duration, healed: Instant) -> Duration | None:
         """Wait for the best node to own the address again, or for whoever has it when the time is over."""
@@ -143,11 +147,12 @@ class Torture:
             return "nothing was observed"
         return f"daemon ended by itself on {', '.join(ended)}" if ended else ""
 
-    def _hit(self, shot: Shot, verdict: Verdict, settled: Duration | None, failure: str) -> Hit:
+    def _hit(self, shot: Shot, verdict: Verdict, settled: Duration | None) -> Hit:
         judged = verdict.faults[-1]
         rules = self._rules
         allowed = budget(shot, rules.bounds) if rules.bounds is not None else NO_BUDGET
         over = allowed.exceeded(judged.outage, judged.outage_after, rules.slack)
+        failure = self._failure(verdict, settled)
         outages = judged.outage, judged.outage_after, verdict.outage_total
         return Hit(shot, judged.span.target, verdict.dual_total, *outages, allowed, over, settled, failure)
 

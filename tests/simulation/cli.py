@@ -40,9 +40,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(cases: list[Case], jobs: int, most: int) -> int:
-    begun, simulated, clean, failed = time.monotonic(), 0, 0, 0
+    begun, simulated, events, clean, failed = time.monotonic(), 0, 0, 0, 0
     for (profile, seed), outcome, length in run_cases(cases, jobs):
         simulated += length
+        events += outcome.events
         if outcome.clean:
             clean += 1
             continue
@@ -51,10 +52,11 @@ def _run(cases: list[Case], jobs: int, most: int) -> int:
         print(f"  replay: {replay_command(profile, seed)}", flush=True)
         if failed >= most:
             break
-    took = time.monotonic() - begun
-    speed = simulated / SECOND / max(took, 1e-9)
+    took = max(time.monotonic() - begun, 1e-9)
+    seconds = simulated / SECOND
     print(
-        f"{clean} seeds clean, {failed} failed; {simulated / SECOND:.0f} simulated seconds in {took:.1f} s ({speed:.0f}/s)"
+        f"{clean} seeds clean, {failed} failed: {seconds:.0f} simulated seconds, {events} events in {took:.1f} s "
+        f"({seconds / took:.0f} simulated seconds, {events / took:.0f} events per second)"
     )
     return 1 if failed else 0
 

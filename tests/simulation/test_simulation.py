@@ -16,7 +16,7 @@ from tests.simulation.runner import run_plan, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 JUDGED = [name for name, profile in PROFILES.items() if profile.judged]
-BASE, EACH = 500, 2
+BASE, EACH = 500, 3
 
 
 def known() -> list[tuple[str, int]]:
@@ -49,7 +49,7 @@ def test_a_seed_means_the_same_in_every_process() -> None:
         "print(run_plan(make_plan(7, PROFILES['failsafe'])).digest)\n"
     )
     digests = set()
-    for seed in ("0", "1", "random"):
+    for seed in ("0", "random"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         ran = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
