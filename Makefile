@@ -1,13 +1,14 @@
 # Everything a fresh Debian or Ubuntu machine needs is installed by the targets themselves.
 #   make demo       a live two-node cluster in network namespaces, broken in turn; draws out/demo/demo.svg
 #   make test       lint, types, contracts, every test
+#   make simulate SEEDS=n, make model, make side-by-side   the slower campaigns, in full
 #   make bench      takeover, CPU and memory side by side with keepalived
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
 
-.PHONY: demo test lint unit netns bench simulate model docs clean system
+.PHONY: demo test lint unit netns bench side-by-side simulate model clean system
 
 demo: $(VENV)/ready system
 	$(BIN)/haagent lab demo --out out/demo
@@ -28,6 +29,9 @@ netns: $(VENV)/ready system
 
 bench: $(VENV)/ready system
 	$(BIN)/python -m tests.bench
+
+side-by-side: $(VENV)/ready system
+	HAAGENT_FULL=1 $(BIN)/pytest -q -p no:cacheprovider tests/netns/test_dropin_side_by_side.py
 
 simulate: $(VENV)/ready
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -10,7 +10,8 @@ What haagent relies on:
 
 * A *successful* ``swap`` is linearizable: it took effect at one instant between its call and its return, the
   register held exactly ``expected`` just before, and no two swaps succeed on the same record.
-* Reads and ``changes`` may be stale, late or missing. They are hints; safety never rests on them.
+* Reads and ``changes`` may be stale, late or missing. They are hints; safety never rests on their freshness. But
+  what they show was decided: never a value whose swap may still turn out not to have happened.
 * Every failure is one of three. ``Conflict``: the register did not hold ``expected`` and does not hold
   ``value``. ``Misconfigured``: no retry will help. ``Unavailable``: *nothing is known*, the write may or may
   not have happened, now or later. Anything unclassified is Unavailable.
@@ -30,22 +31,31 @@ from typing import Protocol, runtime_checkable
 
 from haagent.core.register import Record
 
-__all__ = ["Arbiter", "ArbiterError", "ArbiterOptions", "Conflict", "Misconfigured", "OpenArbiter", "Record", "Unavailable"]
+__all__ = [
+    "Arbiter",
+    "ArbiterError",
+    "ArbiterOptions",
+    "Conflict",
+    "Misconfigured",
+    "OpenArbiter",
+    "Record",
+    "Unavailable",
+]
 
 
 class ArbiterError(Exception):
     """The root of what an arbiter may raise."""
 
 
-class Conflict(ArbiterError):
+class Conflict(ArbiterError):  # noqa: N818 - what happened, in the contract's words
     """Somebody else wrote: the register does not hold ``expected``, and our write has not and will not happen."""
 
 
-class Unavailable(ArbiterError):
+class Unavailable(ArbiterError):  # noqa: N818 - as above
     """Nothing is known: the operation may have happened, may yet happen, or may never happen."""
 
 
-class Misconfigured(ArbiterError):
+class Misconfigured(ArbiterError):  # noqa: N818 - as above
     """Trying again is pointless: wrong credentials, no permission, not a store of this kind. Says what to change."""
 
 

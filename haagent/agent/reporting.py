@@ -54,8 +54,7 @@ def status_document(worker: Worker) -> Status:
             for member in group.members
         ),
         trackers=tuple(
-            TrackerStatus(name, _kind(name), tracker.up)
-            for name, tracker in worker.node.trackers.items()
+            TrackerStatus(name, _kind(name), tracker.up) for name, tracker in worker.node.trackers.items()
         ),
         peers=tuple(_peer(worker, name, state, reading) for name, state in worker.peers.status().items()),
         warnings=_warnings(worker),

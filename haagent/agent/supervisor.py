@@ -28,7 +28,8 @@ from haagent.agent import orphans, privileges
 from haagent.agent.dumps import FORWARDED
 from haagent.agent.parameters import Run, arbitrated, guards
 from haagent.agent.pid_files import pid_file
-from haagent.agent.worker import Sources, run_worker
+from haagent.agent.sources import Sources
+from haagent.agent.worker import run_worker
 from haagent.config.model import Configuration, GlobalDefs
 from haagent.effects import framing, journal, namespace, scheduling
 from haagent.effects.addresses import Addresses

@@ -12,13 +12,9 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, assert_never
 
-from haagent.agent import requests
+from haagent.agent.commands import CHANGING, Commands
 from haagent.agent.companions import Companions
 from haagent.agent.dumps import Dumps
 from haagent.agent.parameters import (
@@ -34,10 +30,10 @@ from haagent.agent.parameters import (
     timing,
     tracked_interfaces,
 )
-from haagent.agent.recordings import Reconfigured, about, codec
-from haagent.agent.reporting import registers_document, status_document
-from haagent.config.load import load
-from haagent.config.messages import ConfigErrors
+from haagent.agent.recordings import about, codec
+from haagent.agent.reloading import Reloader
+from haagent.agent.reporting import status_document
+from haagent.agent.sources import Sources
 from haagent.config.model import ArbiterConfig, Configuration, VrrpInstance
 from haagent.control.server import ControlServer
 from haagent.control.snapshot import snapshot_path, socket_path, write_snapshot
@@ -61,9 +57,7 @@ from haagent.core.events import (
     DeadlineReached,
     Event,
     LinkChanged,
-    PauseRequested,
     PrimaryAddressChanged,
-    ResumeRequested,
     Shutdown,
     Startup,
 )
@@ -81,7 +75,6 @@ from haagent.effects.link_delays import LinkDelays
 from haagent.effects.notify import Notifier
 from haagent.effects.peers import Peers
 from haagent.effects.plugins import find_plugin, load_plugin
-from haagent.effects.processes import in_thread
 from haagent.effects.recorder import Recorder
 from haagent.effects.routes import Routes
 from haagent.effects.scripts import TrackScripts
@@ -89,7 +82,7 @@ from haagent.effects.sockets import VrrpSockets
 from haagent.effects.systemd import ServiceManager
 from haagent.effects.timer import Timer
 from haagent.effects.watch import NetworkWatch
-from haagent.errors import ConfigError, ControlError, EffectError, HaagentError
+from haagent.errors import EffectError, HaagentError
 
 LOG = logging.getLogger("haagent.agent")
 STOP_PATIENCE = 3.0  # seconds for the arbiter to take the claims back at a clean stop
@@ -100,27 +93,6 @@ INSPECT_EVERY = (
 SOON = 0.1  # seconds from a report to the snapshot that shows it
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the configuration comes from, as given on the command line; a reload reads it again."""
-
-    files: tuple[Path, ...]
-    arbiter: str | None = None
-    config_id: str | None = None
-    node: str | None = None
-    run_directory: str = "/run/haagent"
-    record: str | None = None
-    pid_file: str | None = None
-    worker_pid_file: str | None = None
-    namespace: str | None = None
-
-    def load(self) -> Configuration:
-        """Return what the files mean now. Raises ConfigErrors or ConfigError."""
-        configuration = load(self.files, config_id=self.config_id, arbiter=self.arbiter)
-        timing(configuration)
-        return configuration
-
-
 class Worker:
     """One worker of one run. ``start``, then ``finished`` is set when a clean stop is done."""
 
@@ -128,8 +100,7 @@ class Worker:
         self.sources, self.configuration, self.run = sources, configuration, run
         self.loop = asyncio.get_running_loop()
         self.finished = asyncio.Event()
-        self._reloading = asyncio.Lock()
-        self._reloads: set[asyncio.Task[str]] = set()
+        self.reloader = Reloader(self)
         self.clock = Clock()
         self.started_boot = self.clock.read().boot
         self.timing: Timing = timing(configuration)
@@ -154,7 +125,7 @@ class Worker:
         self.peers = Peers(self.loop, run.node, self.deliver, self.tell)
         self.arbitration: Arbitration | None = None
         self.control: ControlServer | None = None
-        self._instances = {instance.name: instance for instance in configuration.instances}
+        self.instances = {instance.name: instance for instance in configuration.instances}
         parameters = node_parameters(configuration, run, self._resumable())
         self.node = Node(parameters)
         self.recorder = self._open_recorder(parameters)
@@ -175,7 +146,8 @@ class Worker:
         self.watch.reconfigure(self.configuration.instances, tracked_interfaces(self.configuration))
         await self.watch.start()
         self._open_arbitration()
-        await self._open_control()
+        self.control = ControlServer(self.socket_path, Commands(self).handlers(), changing=CHANGING)
+        await self.control.start()
         self.scripts.start()
         self.companions.start()
         self.deliver(Startup())
@@ -260,10 +232,10 @@ class Worker:
             self._follow_network(event)
         actions = self.node.handle(event, reading.now)
         self.recorder.record(event, reading.now, actions)
-        self._perform(actions, reading)
+        self.perform(actions, reading)
         if reading.jump:
             self._doubt(f"the clocks parted by {to_seconds(abs(reading.jump)):.3f} s", reading)
-        self._rearm(reading)
+        self.rearm(reading)
 
     def _deadline(self) -> None:
         reading = self.clock.read()
@@ -274,22 +246,24 @@ class Worker:
         if deadline is not None and late >= 0:
             self.deliver(DeadlineReached())
         else:
-            self._rearm(reading)
+            self.rearm(reading)
 
     def _doubt(self, evidence: str, reading: Reading) -> None:
         event = ClockDoubted(evidence)
         actions = self.node.handle(event, reading.now)
         self.recorder.record(event, reading.now, actions)
-        self._perform(actions, reading)
+        self.perform(actions, reading)
 
-    def _rearm(self, reading: Reading) -> None:
+    def rearm(self, reading: Reading) -> None:
+        """Set the one timer to the core's next deadline."""
         deadline = self.node.next_deadline()
         if deadline is None:
             self.timer.disarm()
         else:
             self.timer.arm(reading.boottime(deadline))
 
-    def _perform(self, actions: Actions, reading: Reading) -> None:
+    def perform(self, actions: Actions, reading: Reading) -> None:
+        """Do what the core asks, in order."""
         for action in actions:
             self._perform_one(action, reading)
 
@@ -332,7 +306,7 @@ class Worker:
             self.loop.call_soon(self.deliver, ClockDoubted(f"the gate was lost: {error}"))
 
     def _announce(self, instance: str, rounds: int) -> None:
-        configured = self._instances.get(instance)
+        configured = self.instances.get(instance)
         if configured is None:
             return
         for _ in range(rounds):
@@ -357,7 +331,7 @@ class Worker:
 
     def configured(self, instance: str) -> VrrpInstance | None:
         """Return the configuration of an instance."""
-        return self._instances.get(instance)
+        return self.instances.get(instance)
 
     def _follow_network(self, event: LinkChanged | PrimaryAddressChanged) -> None:
         """Let the sockets and the gate know before the core acts on it."""
@@ -409,10 +383,11 @@ class Worker:
                 "no arbiter: this is plain VRRP, and in a split of the network BOTH nodes will hold the addresses"
             )
             return
-        self.arbitration = self._arbitration(arbiter)
+        self.arbitration = self.arbitration_with(arbiter)
         self.arbitration.start()
 
-    def _arbitration(self, arbiter: ArbiterConfig) -> Arbitration:
+    def arbitration_with(self, arbiter: ArbiterConfig) -> Arbitration:
+        """Return the arbitration that a configuration asks for, not started."""
         return Arbitration(
             load_plugin(find_plugin(arbiter.kind)),
             arbiter_options(arbiter, self.run.node, kept_for(self.configuration)),
@@ -429,147 +404,13 @@ class Worker:
             self.run.node, self.sources.run_directory
         )
 
-    async def _open_control(self) -> None:
-        handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "status": self._status,
-            "arbiter": self._registers,
-            "reload": self._reload_command,
-            "pause": partial(self._event_command, PauseRequested()),
-            "resume": partial(self._event_command, ResumeRequested()),
-            "switchover": self._switchover,
-            "declare-down": self._declare_down,
-            "why": self._why,
-        }
-        self.control = ControlServer(
-            self.socket_path,
-            handlers,
-            changing=("reload", "pause", "resume", "switchover", "declare-down"),
-        )
-        await self.control.start()
-
-    async def _status(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        return status_document(self).to_json()
-
-    async def _registers(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        return registers_document(self)
-
-    async def _reload_command(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        problem = await self.reload()
-        if problem:
-            raise ControlError(problem)
-        return {"reloaded": True}
-
-    async def _event_command(self, event: Event, _arguments: dict[str, Any]) -> dict[str, Any]:
-        self.deliver(event)
-        return {"done": True}
-
-    async def _why(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return requests.why(self.node, arguments, self.clock.read())
-
-    async def _switchover(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        event = requests.switchover(self.node, self._peer_names(), arguments, self.clock.read().now)
-        epoch = self.node.groups[event.claim].claim.epoch
-        self.deliver(event)
-        arbitrated_here = self.node.parameters.arbitrated
-        return {"claim": event.claim, "epoch": epoch, "node": self.run.node, "arbitrated": arbitrated_here}
-
-    async def _declare_down(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        event = requests.declare_down(self.node, self._peer_names(), arguments, self.clock.read().now)
-        LOG.warning("an operator vouches that %s is down", event.node)
-        self.deliver(event)
-        return {"done": True}
-
-    def _peer_names(self) -> tuple[str, ...]:
-        configured = peers(self.configuration, self.run)
-        return () if configured is None else tuple(peer.node for peer in configured.nodes)
-
-    # -- reload
-
-    def reload_soon(self) -> None:
-        """Reload in the background."""
-        task = self.loop.create_task(self.reload(), name="reload")
-        self._reloads.add(task)
-        task.add_done_callback(self._reloaded)
-
-    def _reloaded(self, task: asyncio.Task[str]) -> None:
-        self._reloads.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.loop.call_exception_handler({"message": "the reload failed half way", "exception": error})
-
-    async def reload(self) -> str:
-        """Read the configuration again; return why it was not taken over, empty if it was.
-
-        Reading goes on in a thread: a long file must not keep a MASTER from renewing.
-        """
-        async with self._reloading:
-            self.service.reloading()
-            try:
-                fresh = await in_thread(self.sources.load)
-                self._refuse_what_needs_a_restart(fresh)
-            except (ConfigErrors, ConfigError) as error:
-                LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
-                self.service.ready()
-                return str(error)
-            self._take_over(fresh)
-            self.service.ready("reloaded")
-            LOG.info("configuration reloaded")
-            return ""
-
-    def _refuse_what_needs_a_restart(self, fresh: Configuration) -> None:
-        before, after = self.configuration.arbiter, fresh.arbiter
-        if arbitrated(fresh) != arbitrated(self.configuration) or (
-            before and after and (before.kind, before.domain) != (after.kind, after.domain)
-        ):
-            raise ConfigError("another arbiter or domain needs a restart", after.place if after else None)
-        if fresh.net_namespace != self.configuration.net_namespace:
-            raise ConfigError("another net_namespace needs a restart")
-
-    def _take_over(self, fresh: Configuration) -> None:
-        reading = self.clock.read()
-        before, self.configuration = self.configuration, fresh
-        self.timing = timing(fresh)
-        self._instances = {instance.name: instance for instance in (*before.instances, *fresh.instances)}
-        both = _union(before, fresh)
-        self.gate.reconfigure(guards(both))
-        self.sockets.reconfigure(both.instances)
-        self.addresses.reconfigure(both.instances)
-        self.routes.reconfigure(both)
-        self.settings.hold(host_settings(both))
-        self.link_delays.reconfigure(link_delays(fresh))
-        self.listener.reconfigure(fresh.instances)
-        self.watch.reconfigure(both.instances, tracked_interfaces(self.configuration))
-        parameters = node_parameters(fresh, self.run, ())
-        actions = self.node.reconfigure(parameters, reading.now)
-        self.recorder.record(Reconfigured(parameters), reading.now, actions)
-        self._perform(actions, reading)
-        self.peers.reconfigure(peers(fresh, self.run))
-        self.journal = Journal(frozenset(script.name for script in fresh.scripts))
-        self.scripts.reconfigure(fresh)
-        self.companions.reconfigure(fresh)
-        self.notifier.reconfigure(fresh)
-        if fresh.arbiter != before.arbiter and self.arbitration is not None and fresh.arbiter is not None:
-            old, self.arbitration = self.arbitration, self._arbitration(fresh.arbiter)
-            self.arbitration.start()
-            self.loop.create_task(old.aclose())
-        self._rearm(reading)
+    # -- the flight recorder
 
     def _open_recorder(self, parameters: NodeParameters) -> Recorder:
         path = self.sources.record or os.path.join(
             self.sources.run_directory, f"{self.run.node}.events.jsonl"
         )
         return Recorder(path, about(self.run, parameters), codec())
-
-
-def _union(before: Configuration, fresh: Configuration) -> Configuration:
-    """Return ``fresh`` with the instances that are on their way out, which must still be let go in order."""
-    from dataclasses import replace
-
-    kept = {instance.name for instance in fresh.instances}
-    leaving = tuple(instance for instance in before.instances if instance.name not in kept)
-    groups = {group.name for group in fresh.groups}
-    members = {name for group in before.groups if group.name not in groups for name in group.members}
-    old_groups = tuple(g for g in before.groups if g.name not in groups and not members & kept)
-    return replace(fresh, instances=(*fresh.instances, *leaving), groups=(*fresh.groups, *old_groups))
 
 
 async def run_worker(sources: Sources, configuration: Configuration, run: Run) -> None:
@@ -581,7 +422,7 @@ async def run_worker(sources: Sources, configuration: Configuration, run: Run) -
         await worker.start()
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, worker.stop)
-        loop.add_signal_handler(signal.SIGHUP, worker.reload_soon)
+        loop.add_signal_handler(signal.SIGHUP, worker.reloader.soon)
         worker.dumps.listen(loop)
         worker.service.ready()
         await worker.finished.wait()

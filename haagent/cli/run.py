@@ -52,8 +52,8 @@ def run(  # noqa: PLR0917 - click calls it, by name
     reload changes nothing. Exit status: 0 stopped, 69 not possible now, 70 a defect, 78 unusable configuration.
     keepalived's options are accepted; those that change nothing here are not listed.
     """
+    from haagent.agent.sources import Sources
     from haagent.agent.supervisor import run_agent
-    from haagent.agent.worker import Sources
 
     if test is not None:
         sys.exit(check_configuration(files or (DEFAULT,), config_id, arbiter, test))

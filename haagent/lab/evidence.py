@@ -1,6 +1,7 @@
-"""What a campaign leaves of its failures and its longest outages: the judged piece drawn and raw, the nodes' directories (logs, recordings), the wire.
+"""What a campaign leaves of failures and of outages over budget: the judged piece, the nodes' files, the wire.
 
-Promises bounded disk use while nothing fails: the capture is a ring of a few files.
+The piece is kept drawn and raw; a node's files are its logs, configuration and flight recordings. Promises bounded disk
+use however long a campaign is: a few shots of each kind, and a capture that is a ring of a few files.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from haagent.lab.cluster import Cluster
+from haagent.lab.daemons import Haagent, Keepalived
 from haagent.lab.drawing import draw
 from haagent.lab.observations import Record
 from haagent.lab.processes import NodeProcess
@@ -31,11 +33,13 @@ class Evidence:
     def __init__(self, directory: Path, again: str) -> None:
         self._directory, self._again = directory, again
         self._kept: Counter[Kind] = Counter()
+        self._daemons: tuple[Haagent | Keepalived, ...] = ()
         self._capture: NodeProcess | None = None
         self._ring: Path | None = None
 
     def begin(self, cluster: Cluster) -> None:
-        """Capture what the client hears on the lan, if tcpdump is installed."""
+        """Remember where the nodes' files are; capture what the client hears on the lan, if tcpdump is installed."""
+        self._daemons = tuple(cluster.daemons.values())
         if shutil.which("tcpdump") is None:
             return
         self._ring = cluster.topology.workdir / "capture"
@@ -63,9 +67,7 @@ class Evidence:
         if self._capture is not None:
             self._capture.stop()
 
-    def keep(
-        self, kind: Kind, shot: Shot, what: str, piece: Record, verdict: Verdict, cluster: Cluster
-    ) -> None:
+    def keep(self, kind: Kind, shot: Shot, what: str, piece: Record, verdict: Verdict) -> None:
         """Write everything about one shot; only the first few of a kind are kept."""
         self._kept[kind] += 1
         if self._kept[kind] > MOST:
@@ -76,7 +78,7 @@ class Evidence:
         (place / "README").write_text(f"{title}\nagain: {self._again}\n")
         (place / "observed.json").write_text(json.dumps(asdict(piece)))
         (place / "observed.svg").write_text(draw(verdict, title))
-        for daemon in cluster.daemons.values():
+        for daemon in self._daemons:
             _copy(daemon.directory, place / daemon.name)
         if self._ring is not None:
             _copy(self._ring, place / "capture")

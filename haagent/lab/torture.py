@@ -114,10 +114,10 @@ class Torture:
         verdict = judge(piece)
         hit = self._hit(shot, verdict, settled)
         if hit.failure:
-            self._evidence.keep("failure", shot, hit.failure, piece, verdict, self._cluster)
+            self._evidence.keep("failure", shot, hit.failure, piece, verdict)
         elif hit.over:
             what = f"outages of {in_words(hit.outage)} and {in_words(hit.outage_after)} after healing"
-            self._evidence.keep("over-budget", shot, what, piece, verdict, self._cluster)
+            self._evidence.keep("over-budget", shot, what, piece, verdict)
         return hit, verdict
 
     def _settle(self, rest: Duration, healed: Instant) -> Duration | None:

@@ -1,0 +1,123 @@
+"""Reloading: what changed is changed, what did not is not touched, and a broken file changes nothing.
+
+Reading goes on in a thread: a long file must not keep a MASTER from renewing. One reload at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from haagent.agent.parameters import (
+    arbitrated,
+    guards,
+    host_settings,
+    link_delays,
+    node_parameters,
+    peers,
+    timing,
+    tracked_interfaces,
+)
+from haagent.agent.recordings import Reconfigured
+from haagent.config.messages import ConfigErrors
+from haagent.config.model import Configuration
+from haagent.effects.journal import Journal
+from haagent.effects.processes import in_thread
+from haagent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from haagent.agent.worker import Worker
+
+LOG = logging.getLogger("haagent.agent")
+
+
+class Reloader:
+    """Reloads one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[str]] = set()
+
+    def soon(self) -> None:
+        """Reload in the background."""
+        task = self._worker.loop.create_task(self.reload(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[str]) -> None:
+        self._reloads.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._worker.loop.call_exception_handler(
+                {"message": "the reload failed half way", "exception": error}
+            )
+
+    async def reload(self) -> str:
+        """Read the configuration again; return why it was not taken over, empty if it was.
+
+        Reading goes on in a thread: a long file must not keep a MASTER from renewing.
+        """
+        async with self._reloading:
+            self._worker.service.reloading()
+            try:
+                fresh = await in_thread(self._worker.sources.load)
+                self._refuse_what_needs_a_restart(fresh)
+            except (ConfigErrors, ConfigError) as error:
+                LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
+                self._worker.service.ready()
+                return str(error)
+            self._take_over(fresh)
+            self._worker.service.ready("reloaded")
+            LOG.info("configuration reloaded")
+            return ""
+
+    def _refuse_what_needs_a_restart(self, fresh: Configuration) -> None:
+        before, after = self._worker.configuration.arbiter, fresh.arbiter
+        if arbitrated(fresh) != arbitrated(self._worker.configuration) or (
+            before and after and (before.kind, before.domain) != (after.kind, after.domain)
+        ):
+            raise ConfigError("another arbiter or domain needs a restart", after.place if after else None)
+        if fresh.net_namespace != self._worker.configuration.net_namespace:
+            raise ConfigError("another net_namespace needs a restart")
+
+    def _take_over(self, fresh: Configuration) -> None:
+        worker = self._worker
+        reading = worker.clock.read()
+        before, worker.configuration = worker.configuration, fresh
+        worker.timing = timing(fresh)
+        worker.instances = {instance.name: instance for instance in (*before.instances, *fresh.instances)}
+        both = _union(before, fresh)
+        worker.gate.reconfigure(guards(both))
+        worker.sockets.reconfigure(both.instances)
+        worker.addresses.reconfigure(both.instances)
+        worker.routes.reconfigure(both)
+        worker.settings.hold(host_settings(both))
+        worker.link_delays.reconfigure(link_delays(fresh))
+        worker.listener.reconfigure(fresh.instances)
+        worker.watch.reconfigure(both.instances, tracked_interfaces(worker.configuration))
+        parameters = node_parameters(fresh, worker.run, ())
+        actions = worker.node.reconfigure(parameters, reading.now)
+        worker.recorder.record(Reconfigured(parameters), reading.now, actions)
+        worker.perform(actions, reading)
+        worker.peers.reconfigure(peers(fresh, worker.run))
+        worker.journal = Journal(frozenset(script.name for script in fresh.scripts))
+        worker.scripts.reconfigure(fresh)
+        worker.companions.reconfigure(fresh)
+        worker.notifier.reconfigure(fresh)
+        if fresh.arbiter != before.arbiter and worker.arbitration is not None and fresh.arbiter is not None:
+            old, worker.arbitration = worker.arbitration, worker.arbitration_with(fresh.arbiter)
+            worker.arbitration.start()
+            worker.loop.create_task(old.aclose())
+        worker.rearm(reading)
+
+
+def _union(before: Configuration, fresh: Configuration) -> Configuration:
+    """Return ``fresh`` with the instances that are on their way out, which must still be let go in order."""
+    kept = {instance.name for instance in fresh.instances}
+    leaving = tuple(instance for instance in before.instances if instance.name not in kept)
+    groups = {group.name for group in fresh.groups}
+    members = {name for group in before.groups if group.name not in groups for name in group.members}
+    old_groups = tuple(g for g in before.groups if g.name not in groups and not members & kept)
+    return replace(fresh, instances=(*fresh.instances, *leaving), groups=(*fresh.groups, *old_groups))

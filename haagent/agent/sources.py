@@ -1,0 +1,31 @@
+"""Where a configuration comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from haagent.agent.parameters import timing
+from haagent.config.load import load
+from haagent.config.model import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the configuration comes from, as given on the command line; a reload reads it again."""
+
+    files: tuple[Path, ...]
+    arbiter: str | None = None
+    config_id: str | None = None
+    node: str | None = None
+    run_directory: str = "/run/haagent"
+    record: str | None = None
+    pid_file: str | None = None
+    worker_pid_file: str | None = None
+    namespace: str | None = None
+
+    def load(self) -> Configuration:
+        """Return what the files mean now. Raises ConfigErrors or ConfigError."""
+        configuration = load(self.files, config_id=self.config_id, arbiter=self.arbiter)
+        timing(configuration)
+        return configuration
