@@ -156,7 +156,9 @@ def _from_block(kind: Token, block: list[Statement] | None, context: _Context) -
     endpoints = [word.text for one in section.all("endpoints") for word in one.values]
     domain = section.value("domain", lambda one: one.values[0].text, "")
     words = {
-        name: section.value(name, lambda one: one.values[0].text, "") for name in _ALL_WORDS if name in section
+        name: section.value(name, lambda one: one.values[0].text, "")
+        for name in _ALL_WORDS
+        if name in section
     }
     return _complete(kind.text, endpoints, domain, own | words, replace(context, place=kind.place))
 
