@@ -136,16 +136,20 @@ def _run(campaign: Campaign, out: Path) -> Tally:
                 from_seconds(campaign.settle),
                 stop_at_failure=kind == "haagent",
             )
-            until = (
-                None
-                if campaign.minutes is None
-                else time.monotonic_ns() + from_seconds(campaign.minutes * 60)
-            )
-            return Torture(cluster, rules, evidence, _tell).run(
-                islice(shots(campaign.seed), campaign.faults), until
-            )
+            return _play(Torture(cluster, rules, evidence, _tell), campaign, out)
         finally:
             evidence.end()
+
+
+def _play(run: Torture, campaign: Campaign, out: Path) -> Tally:
+    """Fire the campaign's shots; interrupted, report on those there were."""
+    until = None if campaign.minutes is None else time.monotonic_ns() + from_seconds(campaign.minutes * 60)
+    try:
+        return run.run(islice(shots(campaign.seed), campaign.faults), until)
+    except KeyboardInterrupt:
+        if run.tally.hits:
+            _write(run.tally, campaign, out)
+        raise
 
 
 def bounds(cluster: Cluster) -> Bounds:

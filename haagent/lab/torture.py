@@ -90,12 +90,16 @@ class Torture:
     def __init__(self, cluster: Cluster, rules: Rules, evidence: Evidence, tell: Tell) -> None:
         self._cluster, self._rules, self._evidence, self._tell = cluster, rules, evidence, tell
         self._steady = max(3 * cluster.spec.advert, 500 * MILLISECOND)
+        self.tally = Tally(time.monotonic_ns())
         self._best = max(cluster.daemons, key=cluster.spec.priority)
 
     def run(self, shots: Iterator[Shot], until: Instant | None = None) -> Tally:
-        """Fire ``shots`` (no new one after ``until``) and return the sums. LabError: it never came up."""
+        """Fire ``shots`` (no new one after ``until``) and return the sums, also kept as ``tally``.
+
+        Raises LabError when the cluster never comes up.
+        """
         self._cluster.wait_until_up(self._steady, max(15 * self._cluster.spec.advert, 30 * SECOND))
-        tally = Tally(time.monotonic_ns())
+        tally = self.tally = Tally(time.monotonic_ns())
         for shot in takewhile(lambda _: until is None or time.monotonic_ns() < until, shots):
             hit, verdict = self._one(shot)
             tally.add(hit, verdict)

@@ -25,7 +25,7 @@ from tests.simulation.store import Arbiter
 
 BOOTED: Instant = 1_000 * SECOND  # what BOOTTIME reads when the world begins
 START_SPREAD: Duration = SECOND
-CALM: Duration = 4 * SECOND  # and two leases: how long a cluster has been converged when a run may end
+CALM: Duration = 8 * SECOND  # and two leases: how long a cluster has been converged when a run may end
 STABLE: Duration = 4 * SECOND  # what has converged is watched for so long
 
 
@@ -121,7 +121,8 @@ class World:
             self.at(fault.at, self.trouble.begin, fault)
         self.play(plan.heal)
         self.trouble.heal_all()
-        self._settle()
+        if self._settle():
+            return
         self.checks.converged()
         holders = self._holders()
         for _ in range(8):
@@ -129,11 +130,11 @@ class World:
             self.checks.stable(holders)
         self.trouble.judge()
 
-    def _settle(self) -> None:
-        """Play until the cluster must have converged; unless the plan is patient, until it long has.
+    def _settle(self) -> bool:
+        """Play until the cluster must have converged; unless the plan is patient, until it long has: then True.
 
-        Time in which nothing happens finds little. But what faults have left under way (a request that is applied
-        late, a promise, an abstention) may still upset what has converged, so that time must be over.
+        Time in which nothing happens finds little. What faults have left under way (a request that is applied late,
+        a promise, an abstention) may still upset what has converged: that only begins the waiting anew.
         """
         plan, since, before = self.plan, self.now, self._holders()
         earliest = plan.heal + 4 * plan.cluster.lease + 2 * SECOND
@@ -143,7 +144,8 @@ class World:
             if now != before or not self.checks.has_converged():
                 since, before = self.now, now
             if not plan.patient and self.now >= max(earliest, since + CALM + 2 * plan.cluster.lease):
-                return
+                return True
+        return False
 
     def _holders(self) -> dict[str, str]:
         passing = ((claim.name, self.checks.passing(claim.name)) for claim in self.plan.cluster.claims)
