@@ -98,6 +98,7 @@ class Claim:
         self.since: Instant = 0
         self.pending: PendingSwap | None = None
         self.rolled_back = False
+        self._missed: tuple[Record | None] | None = None  # a hint that came while an answer was awaited
         self._reading = False
         self._retry_at: Instant = 0
         self._looking = False  # the read under way is only to see what hints may have kept from us
@@ -110,6 +111,12 @@ class Claim:
     def held(self) -> bool:
         """Tell whether this node holds the claim under its present incarnation, by its own successful swap."""
         return self.mine is not None and self.mine == self.session.holder
+
+    @property
+    def left_over(self) -> bool:
+        """Tell whether the record names an incarnation of this node that our session has replaced."""
+        holder, session = self.holder, self.session
+        return holder is not None and holder.node == session.parameters.node and holder != session.holder
 
     @property
     def usable(self) -> bool:
@@ -217,6 +224,9 @@ class Claim:
             return self._send_again_if_due(self.pending, now)
         if self._reading or now.fast < self._retry_at:
             return ()
+        if self._missed is not None:
+            self.known = self.known and self._missed == (self.record,)
+            self._missed = None
         if not self.known or self._unreadable():
             self._reading = True
             return (ReadRegister(self.register),)
@@ -236,7 +246,6 @@ class Claim:
             self.epoch + 1,
             self.session.holder,
             electors=electors,
-            seq=self.session.confirmed_seq,
         )
         return self._swap(Purpose.TAKE, taken, now)
 
@@ -292,7 +301,11 @@ class Claim:
 
     def hinted(self, record: Record | None, now: Now) -> Actions:
         """Take in a hint. It may be old news; that costs a conflict or a wait, never more."""
-        if self.pending is not None or self._reading or not self.known:
+        if self.pending is not None or self._reading:
+            if self.pending is None or record is None or record.value != self.pending.value:
+                self._missed = (record,)  # which of the two is newer cannot be told: look when this is over
+            return ()
+        if not self.known:
             return ()
         if self.held and (record is None or not self._names_us(record)):
             self.known = False  # do not believe it, but look
@@ -332,7 +345,7 @@ class Claim:
             return self._standing_of_ourselves(holder, now)
         if self._distrusted(now):
             return Standing.TAKEN
-        over = self.observe(holder.node).over(holder.incarnation, claim.seq)
+        over = self.observe(holder.node).over(holder.incarnation)
         return Standing.FREED if over else Standing.TAKEN
 
     def _standing_of_ourselves(self, holder: Holder, now: Now) -> Standing:
@@ -364,8 +377,6 @@ class Claim:
             if self.rolled_back:
                 told = self._tell("rolled back", f"the arbiter shows epoch {self.claim.epoch}: it lost data")
             self.epoch = max(self.epoch, self.claim.epoch)
-            if self.claim.holder is not None and self.claim.holder.node == self.session.parameters.node:
-                self.session.outgrow(self.claim.seq, now)
         return told + self._check_ours()
 
     def _check_ours(self) -> Actions:

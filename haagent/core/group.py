@@ -287,7 +287,7 @@ class Group:
             self._bid_due = self.raised_at + self.context.tenure
             return ()
         bidder = self.context.observe(bid.holder.node)
-        if not bidder.known or bidder.over(bid.holder.incarnation, 0) or bidder.expired(now.slow):
+        if not bidder.known or bidder.over(bid.holder.incarnation) or bidder.expired(now.slow):
             return ()  # it asked and died: nobody would take over
         return self._lower(
             f"handed over to {bid.holder.node} (priority {bid.priority})", now, reserved=bid.holder.node
@@ -376,7 +376,7 @@ class Group:
             actions += self._disinherit()
         if self._unwilling(now):
             self.wanted = self.claim.wanted = self.claim.bidding = False
-            if self.claim.held:
+            if self.claim.held or self._should_leave(None, now):
                 self.claim.release_for = self.claim.release_for or ""
             return actions
         standing = self.claim.standing(now)
@@ -386,12 +386,21 @@ class Group:
         self.claim.wanted = self.wanted
         self.claim.bidding = self.wanted and self.expired_at is None and self._preempts()
         self.claim.priority = self.priority()
+        if self._should_leave(at, now):
+            self.claim.release_for = ""
         if self.wanted and standing is not Standing.MINE:
             actions += self._pursue(standing, now)
             self._wait_ends = self._waiting_until(now)
         if self.claim.usable and self.context.session.live(now):
             actions += self._raise(now)
         return actions
+
+    def _should_leave(self, wanting_at: Instant | None, now: Now) -> bool:
+        """Tell whether to give back what an earlier run of this node held: nobody else can know that it is over."""
+        session = self.context.session
+        if not self.claim.left_over or self.claim.adopting or not session.live(now):
+            return False
+        return wanting_at is None or wanting_at > now.fast + session.parameters.renew
 
     def _preempts(self) -> bool:
         return all(member.parameters.router.preempt_mode for member in self.members)

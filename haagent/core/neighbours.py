@@ -33,26 +33,36 @@ RegisterEvent: TypeAlias = (
 
 @dataclass(slots=True)
 class Ending:
-    """A swap under way that ends another node's expired session."""
+    """A swap under way that ends another node's expired session.
+
+    ``incarnations`` are those known before it was sent: when it succeeds, all of them are over.
+    """
 
     value: bytes
     expected: Record | None
+    incarnations: frozenset[str]
     in_flight: bool = True
 
 
 class Neighbours:
     """The watch over other nodes' sessions.
 
-    ``seen`` is told of every change of an observation, before anybody looks at it.
+    ``seen`` is told of every change of an observation, before anybody looks at it. ``holding`` returns the incarnations
+    of a node that claims are known to name.
     """
 
-    def __init__(self, session: Session, seen: Callable[[SessionObservation], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        seen: Callable[[SessionObservation], None],
+        holding: Callable[[str], frozenset[str]],
+    ) -> None:
         self.session = session
         self.observations: dict[str, SessionObservation] = {}
         self.watch_at: Instant | None = None
         self.stirred: list[str] = []  # nodes whose claims somebody should look at again
         self.hinted = False  # the arbiter tells of changes, so sessions we never asked for are known, too
-        self._seen = seen
+        self._seen, self._holding = seen, holding
         self._endings: dict[str, Ending] = {}
         self._writes = 0
 
@@ -89,7 +99,9 @@ class Neighbours:
             case RegisterChanged(_, record):
                 self._see(observation, record, now)
             case RegisterSwapped(_, record):
-                self._endings.pop(node, None)
+                ending = self._endings.pop(node, None)
+                if ending is not None:
+                    observation.over_for_good |= ending.incarnations
                 self._see(observation, record, now)
                 return (Tell(ClaimChanged("", "ended", 0, f"the expired session of {node}")),)
             case RegisterConflicted():
@@ -181,7 +193,8 @@ class Neighbours:
                 return ()
             known.in_flight = True
             return (SwapRegister(name, known.value, known.expected),)
-        ending = Ending(self._epitaph(holder, observation, now), observation.record)
+        known_ones = self._holding(holder.node) | {holder.incarnation}
+        ending = Ending(self._epitaph(holder, observation, now), observation.record, known_ones)
         self._endings[holder.node] = ending
         return (SwapRegister(name, ending.value, ending.expected),)
 

@@ -112,7 +112,7 @@ class Node:
         self.groups: dict[str, Group] = {}
         self.petitioner = Petitioner(self.session)
         self.elector = Elector(parameters.session.lease)
-        self.neighbours = Neighbours(self.session, self._neighbour_seen)
+        self.neighbours = Neighbours(self.session, self._neighbour_seen, self._incarnations)
         self.context = Context(
             self.session, self.neighbours.observe, self.neighbours.end, self.elector.bound_until
         )
@@ -435,6 +435,12 @@ class Node:
         if not stirred:
             return ()
         return self._each(lambda group: group.step(now) if stirred.intersection(group.named()) else (), now)
+
+    def _incarnations(self, node: str) -> frozenset[str]:
+        holders = (group.claim.holder for group in self.groups.values())
+        return frozenset(
+            holder.incarnation for holder in holders if holder is not None and holder.node == node
+        )
 
     def _neighbour_seen(self, observation: SessionObservation) -> None:
         self._learn_lease(observation.lease)

@@ -7,7 +7,7 @@ clock. Seeing any other record, or the record's absence, starts the wait anew. S
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haagent.core.records import BadRecord, SessionRecord
 from haagent.core.register import Record
@@ -25,7 +25,8 @@ class SessionObservation:
 
     ``lease`` is the longest lease this node ever showed: what is assumed when its record is missing or unreadable.
     ``late`` says that the owner has noticed the expiry; any change clears it. ``heard_at`` is when anything was
-    heard of it at all, ``refresh`` how often it means to write.
+    heard of it at all, ``refresh`` how often it means to write. ``over_for_good`` are incarnations that are known to
+    have ended; that never changes again, however old the news is.
     """
 
     node: str
@@ -36,6 +37,7 @@ class SessionObservation:
     known: bool = False
     reading: bool = False
     late: bool = False
+    over_for_good: set[str] = field(default_factory=set)
     heard_at: Instant = 0
     refresh: Duration = 0
 
@@ -48,6 +50,8 @@ class SessionObservation:
         if self.session is not None:
             self.lease = max(self.lease, self.session.lease)
             self.refresh = self.session.renew
+            if self.session.ended:
+                self.over_for_good.add(self.session.holder.incarnation)
         return True
 
     @property
@@ -56,17 +60,13 @@ class SessionObservation:
         lease = self.session.lease if self.session is not None else self.lease
         return self.since + patience(lease)
 
-    def over(self, incarnation: str, seq: int) -> bool:
-        """Tell whether that incarnation has ended for certain: it says so, or another one took its place.
+    def over(self, incarnation: str) -> bool:
+        """Tell whether that incarnation has ended for certain.
 
-        What was seen last may be older than the incarnation asked about; only a higher ``seq`` than that one is
-        known to have written shows that it is newer.
+        That the register shows *another* incarnation proves nothing: what was seen may be older than the one asked
+        about. Proof is a record that says so by name, or a swap of our own that ended whatever was there.
         """
-        if self.session is None:
-            return False
-        if self.session.holder.incarnation == incarnation:
-            return self.session.ended
-        return self.session.seq > seq
+        return incarnation in self.over_for_good
 
     def expired(self, slow: Instant) -> bool:
         """Tell whether the wait is over for whatever the register holds, a missing record included."""

@@ -125,8 +125,6 @@ class ClaimRecord:
     """Who may be MASTER. ``epoch`` grows by one with every change of holder and is never reused.
 
     ``electors`` are the holder's when it took the claim: who may end its session if the session's record is gone.
-    ``seq`` is the last one its session is known to have written by then: a record of the holder's node with another
-    incarnation and a higher seq is newer, so the holder is over; one with a lower seq is old news.
     """
 
     state: ClaimState
@@ -136,7 +134,6 @@ class ClaimRecord:
     reserved_for: str | None = None
     electors: tuple[str, ...] = ()
     by: str = ""
-    seq: int = 0
 
     def encode(self) -> bytes:
         """Return the register's value."""
@@ -145,7 +142,6 @@ class ClaimRecord:
                 "state": self.state.value,
                 "epoch": self.epoch,
                 "holder": _holder_fields(self.holder),
-                "seq": self.seq,
                 "bid": None
                 if self.bid is None
                 else {**_holder_fields(self.bid.holder), "priority": self.bid.priority},
@@ -172,7 +168,6 @@ class ClaimRecord:
                 reserved_for=None if fields["reserved_for"] is None else _text(fields["reserved_for"]),
                 electors=tuple(_text(elector) for elector in _list(fields.get("electors", []))),
                 by=_text(fields["by"]),
-                seq=_count(fields.get("seq", 0)),
             )
         except KeyError as missing:
             raise BadRecord(f"a claim record without {missing}") from None

@@ -85,7 +85,6 @@ class Session:
         self.incarnation = parameters.incarnation
         self.generation = 0
         self.seq = 0
-        self.confirmed_seq = 0  # the last one written for certain
         # Of anybody, ever seen: what to assume of a record that is gone.
         self.longest_lease = parameters.lease
         self.deadline: Instant = 0
@@ -162,12 +161,6 @@ class Session:
         self.suspended = True
         self.revalidate(now)
 
-    def outgrow(self, seq: int, now: Now) -> None:
-        """Count on from ``seq``, which an earlier run wrote and the register has lost: we must be seen to be newer."""
-        if seq > self.seq:
-            self.seq = seq
-            self.revalidate(now)
-
     def stop(self, now: Now) -> None:
         """End this session as the last thing a clean shutdown does, so that nobody waits for it."""
         self.stopping = True
@@ -239,7 +232,6 @@ class Session:
         if pending is None or record.value != pending.value:
             return ()
         self._pending, self._seen, self._known = None, record, True
-        self.confirmed_seq = pending.record.seq
         self.error = ""
         if pending.record.ended:
             self.closed, self._established = True, False

@@ -158,7 +158,7 @@ def _no_first_refusal() -> Patches:
 def _old_news_is_proof() -> Patches:
     """A session seen with another incarnation proves that the holder's is over, even if it is the older one."""
 
-    def over(self: observation.SessionObservation, incarnation: str, seq: int) -> bool:
+    def over(self: observation.SessionObservation, incarnation: str) -> bool:
         seen = self.session
         return seen is not None and (seen.ended or seen.holder.incarnation != incarnation)
 
