@@ -98,6 +98,8 @@ class Claim:
         self.since: Instant = 0
         self.pending: PendingSwap | None = None
         self.rolled_back = False
+        self._rolled_back_at: Instant = 0
+        self._last_epoch = 0
         self._missed: tuple[Record | None] | None = None  # a hint that came while an answer was awaited
         self._reading = False
         self._retry_at: Instant = 0
@@ -173,8 +175,10 @@ class Claim:
         """Return when (``slow``) a claim nobody holds may be taken."""
         assert self.claim is not None
         lease = self.session.parameters.lease
-        if self.claim.state is ClaimState.VACANT or self.rolled_back:
+        if self.claim.state is ClaimState.VACANT:
             return self.since + self._wait_for_lost_data()
+        if self.rolled_back:
+            return self._rolled_back_at + self._wait_for_lost_data()
         reserved = self.claim.reserved_for
         if reserved in (None, NOBODY, self.session.parameters.node):
             return self.since
@@ -329,7 +333,7 @@ class Claim:
 
     def _distrusted(self, now: Now) -> bool:
         """Tell whether the record is older than one we knew, and a holder of the lost one may still act."""
-        return self.rolled_back and now.slow < self.since + self._wait_for_lost_data()
+        return self.rolled_back and now.slow < self._rolled_back_at + self._wait_for_lost_data()
 
     def _unreadable(self) -> bool:
         return self.record is not None and self.claim is None
@@ -373,11 +377,18 @@ class Claim:
             told = self._tell("unreadable", "the register holds something haagent did not write")
             self._retry_at = now.fast + self._pause()
         if self.claim is not None:
-            self.rolled_back = self.claim.epoch < self.epoch
+            self._notice_rollback(self.claim.epoch, now)
             if self.rolled_back:
                 told = self._tell("rolled back", f"the arbiter shows epoch {self.claim.epoch}: it lost data")
             self.epoch = max(self.epoch, self.claim.epoch)
         return told + self._check_ours()
+
+    def _notice_rollback(self, epoch: int, now: Now) -> None:
+        """Note since when the arbiter shows less than it once did; every further loss begins the wait anew."""
+        if epoch < self._last_epoch:
+            self._rolled_back_at = now.slow
+        self._last_epoch = epoch
+        self.rolled_back = epoch < self.epoch
 
     def _check_ours(self) -> Actions:
         named = self.claim is not None and self.claim.holder == self.session.holder

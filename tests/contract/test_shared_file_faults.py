@@ -137,7 +137,7 @@ async def test_closing_does_not_wait_for_a_hung_file_and_the_next_run_cannot_use
             await write(a, "claims/web", record, timeout=SHORT)
         begun = time.monotonic()
         await a.aclose()
-        assert time.monotonic() - begun < 0.1
+        assert time.monotonic() - begun < 1.0
         for file_pid in (one for one in helpers_of(files.paths) if one != pid):
             os.kill(file_pid, signal.SIGCONT)
     async with files.opened("a") as (a,):
