@@ -122,8 +122,8 @@ class Claim:
 
     @property
     def usable(self) -> bool:
-        """Tell whether the gate may be open: held, and not on its way back to the arbiter."""
-        return self.held and self.release_for is None and self.pending is None
+        """Tell whether the gate may be opened: held, and neither in doubt nor on its way back to the arbiter."""
+        return self.held and self.known and self.release_for is None and self.pending is None
 
     @property
     def meant_for_us(self) -> bool:

@@ -144,6 +144,13 @@ class Group:
     def faults(self) -> tuple[str, ...]:
         return tuple(fault for member in self.members for fault in member.faults())
 
+    def close_unconfirmed(self) -> Actions:
+        """Close the gate that an earlier worker left open, unless the arbiter has confirmed the claim by now.
+
+        It must come before the first new deadline: the flag in the kernel would otherwise open with it.
+        """
+        return (CloseGate(self.name),) if self._inherited and not self.claim.held else ()
+
     # -- VRRP
 
     def heard(self, member: Instance, advertisement: AdvertisementReceived, now: Now) -> Actions:
@@ -177,7 +184,9 @@ class Group:
         actions = member.removed(now.fast)
         actions += self._settle(member, now)
         if self.idle:
-            if self.claim.held and not self._keeps_lapsed():
+            if self.claim.held and self._keeps_lapsed():
+                self.claim.forget()  # look again before it is used again
+            elif self.claim.held:
                 self.claim.release_for = self._reserved or ""
             self._reserved = None
             actions += self._report_group(now)

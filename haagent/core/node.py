@@ -459,9 +459,9 @@ class Node:
     def _own_session(self, event: RegisterEvent, now: Now) -> Actions:
         match event:
             case RegisterRead(_, record):
-                return self.session.read(record, now)
+                return self._close_unconfirmed(now) + self.session.read(record, now)
             case RegisterSwapped(_, record):
-                return self.session.swapped(record, now)
+                return self._close_unconfirmed(now) + self.session.swapped(record, now)
             case RegisterConflicted():
                 return self.session.conflicted(now)
             case RegisterUnavailable(_, _, error):
@@ -469,6 +469,11 @@ class Node:
             case RegisterChanged(_, record):
                 self.session.hinted(record, now)
                 return ()
+
+    def _close_unconfirmed(self, now: Now) -> Actions:
+        if not self.parameters.session.resumed or self.session.live(now):
+            return ()
+        return tuple(action for group in self.groups.values() for action in group.close_unconfirmed())
 
     def _claim_answered(self, group: Group, event: RegisterEvent, now: Now) -> Actions:
         claim = group.claim
