@@ -294,6 +294,8 @@ class Node:
         queue = self._queue
         while queue and queue[0][0] <= now.fast:
             group = heapq.heappop(queue)[2]
+            if self.groups.get(group.name) is not group:
+                continue  # it has left, and another one may have come back under its name
             group.due = group.next_deadline(now)
             if (
                 group.due is not None and group.due > now.fast
