@@ -393,7 +393,7 @@ class Group:
         at = self.wanting_at(now)
         self.wanted = at is not None and now.fast >= at
         self.claim.wanted = self.wanted
-        self.claim.bidding = self.wanted and self.expired_at is None and self._preempts()
+        self.claim.bidding = self.wanted and self._preempts() and not self._may_pursue(now)
         self.claim.priority = self.priority()
         if self._should_leave(at, now):
             self.claim.release_for = ""
@@ -403,6 +403,10 @@ class Group:
         if self.claim.usable and self.context.session.live(now):
             actions += self._raise(now)
         return actions
+
+    def _may_pursue(self, now: Now) -> bool:
+        """Tell whether the holder may be replaced without being asked: it is late, and we promised it nothing."""
+        return self.expired_at is not None and now.slow >= self.bound_until()
 
     def _should_leave(self, wanting_at: Instant | None, now: Now) -> bool:
         """Tell whether to give back what an earlier run of this node held: nobody else can know that it is over."""

@@ -100,9 +100,9 @@ class Neighbours:
                 self._see(observation, record, now)
             case RegisterSwapped(_, record):
                 ending = self._endings.pop(node, None)
-                if ending is not None:
-                    observation.over_for_good |= ending.incarnations
                 self._see(observation, record, now)
+                if ending is not None:
+                    observation.ended_here = ending.incarnations
                 return (Tell(ClaimChanged("", "ended", 0, f"the expired session of {node}")),)
             case RegisterConflicted():
                 self._endings.pop(node, None)
@@ -111,6 +111,13 @@ class Neighbours:
             case RegisterUnavailable(_, swap, _):
                 self._unanswered(observation, now, swap=swap)
         return ()
+
+    def arbiter_away(self, now: Now) -> None:
+        """Take note that the arbiter did not answer: what it said before must be confirmed before it proves anything."""
+        for observation in self.observations.values():
+            observation.confirmed = False
+        if self.observations:
+            self._look_by(now.fast + self._pause(), now)
 
     def _unanswered(self, observation: SessionObservation, now: Now, *, swap: bool) -> None:
         observation.reading = observation.reading and swap
@@ -121,8 +128,10 @@ class Neighbours:
 
     def _see(self, observation: SessionObservation, record: Record | None, now: Now) -> None:
         observation.heard_at = now.fast
-        was_late, was = observation.late, observation.session
+        was_late, was, was_confirmed = observation.late, observation.session, observation.confirmed
         if not observation.see(record, now.slow):
+            if not was_confirmed:
+                self.stirred.append(observation.node)
             return
         observation.late = False
         session = observation.session
@@ -158,7 +167,8 @@ class Neighbours:
 
     def _poll(self, observation: SessionObservation, now: Now) -> Actions:
         quiet_until = observation.heard_at + self._quiet_for(observation)
-        if observation.reading or (observation.known and now.fast < quiet_until):
+        fresh = observation.known and observation.confirmed
+        if observation.reading or (fresh and now.fast < quiet_until):
             return ()
         observation.reading = True
         observation.heard_at = now.fast  # asked: be patient for as long again
@@ -172,6 +182,8 @@ class Neighbours:
         poll = observation.heard_at + self._quiet_for(observation)
         if observation.late or not observation.known:
             return max(poll, now.fast + self._pause())
+        if not observation.confirmed and not observation.reading:
+            return now.fast + self._pause()
         expiry = now.fast + max(0, observation.expires_at - now.slow)
         # a read that hangs is not asked again
         return max(expiry if observation.reading else min(poll, expiry), now.fast + 1)

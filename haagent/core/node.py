@@ -420,6 +420,8 @@ class Node:
     def _register(self, event: RegisterEvent, now: Now) -> Actions:
         name = event.name
         self.neighbours.hinted = self.neighbours.hinted or isinstance(event, RegisterChanged)
+        if isinstance(event, RegisterUnavailable):
+            self.neighbours.arbiter_away(now)
         if name == self.session.name:
             return self._own_session(event, now)
         group = self._by_register.get(name)

@@ -7,7 +7,7 @@ clock. Seeing any other record, or the record's absence, starts the wait anew. S
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from haagent.core.records import BadRecord, SessionRecord
 from haagent.core.register import Record
@@ -25,8 +25,8 @@ class SessionObservation:
 
     ``lease`` is the longest lease this node ever showed: what is assumed when its record is missing or unreadable.
     ``late`` says that the owner has noticed the expiry; any change clears it. ``heard_at`` is when anything was
-    heard of it at all, ``refresh`` how often it means to write. ``over_for_good`` are incarnations that are known to
-    have ended; that never changes again, however old the news is.
+    heard of it at all, ``refresh`` how often it means to write. ``ended_here`` are the incarnations that were over when
+    our own swap wrote the record. ``confirmed`` is false after the arbiter was away: it may have lost what we saw.
     """
 
     node: str
@@ -37,21 +37,22 @@ class SessionObservation:
     known: bool = False
     reading: bool = False
     late: bool = False
-    over_for_good: set[str] = field(default_factory=set)
+    ended_here: frozenset[str] = frozenset()
+    confirmed: bool = False
     heard_at: Instant = 0
     refresh: Duration = 0
 
     def see(self, record: Record | None, slow: Instant) -> bool:
         """Note what the register held; return whether that was news. ``slow`` is the time after the response."""
+        self.confirmed = True
         if self.known and record == self.record:
             return False
         self.known, self.record, self.since = True, record, slow
+        self.ended_here = frozenset()
         self.session = _parse(record)
         if self.session is not None:
             self.lease = max(self.lease, self.session.lease)
             self.refresh = self.session.renew
-            if self.session.ended:
-                self.over_for_good.add(self.session.holder.incarnation)
         return True
 
     @property
@@ -64,9 +65,12 @@ class SessionObservation:
         """Tell whether that incarnation has ended for certain.
 
         That the register shows *another* incarnation proves nothing: what was seen may be older than the one asked
-        about. Proof is a record that says so by name, or a swap of our own that ended whatever was there.
+        about. Proof is the record that says so by name, or that a swap of our own wrote over whatever was there. An
+        older proof is none: the arbiter may have lost that history and the incarnation may live on in another.
         """
-        return incarnation in self.over_for_good
+        if self.session is None or not self.session.ended or not self.confirmed:
+            return False
+        return incarnation == self.session.holder.incarnation or incarnation in self.ended_here
 
     def expired(self, slow: Instant) -> bool:
         """Tell whether the wait is over for whatever the register holds, a missing record included."""
