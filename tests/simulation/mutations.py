@@ -176,7 +176,7 @@ def _inherits_blindly() -> Patches:
 RELEASE = ("released too early", "EXCL", "gate without claim")
 MUTATIONS = (
     Mutation("W is shorter than L", _impatient, "edges", first=1),
-    Mutation("deadline counted from the reply", _deadline_from_reply, "edges", first=45),
+    Mutation("deadline counted from the reply", _deadline_from_reply, "edges", first=85),
     Mutation("late success accepted", _late_success, "edges", first=3),
     Mutation("a promise only resets the observation", _forgetful_promise, "promises", first=4),
     Mutation("a missing record is free", _missing_is_free, "data loss", first=55),
