@@ -8,12 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
 
-.PHONY: demo test lint unit netns bench side-by-side simulate model clean system
+.PHONY: demo test lint unit contract netns bench side-by-side simulate model clean system
 
 demo: $(VENV)/ready system
 	$(BIN)/haagent lab demo --out out/demo
 
-test: lint unit netns
+test: lint unit contract netns
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -22,10 +22,13 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports
 
 unit: $(VENV)/ready system
-	$(BIN)/pytest -q -p no:cacheprovider --ignore=tests/netns
+	scripts/run-tests --ignore=tests/netns --ignore=tests/partition --ignore=tests/contract tests
+
+contract: $(VENV)/ready system
+	scripts/run-tests tests/contract
 
 netns: $(VENV)/ready system
-	$(BIN)/pytest -q -p no:cacheprovider tests/netns
+	scripts/run-tests tests/netns tests/partition
 
 bench: $(VENV)/ready system
 	$(BIN)/python -m tests.bench
