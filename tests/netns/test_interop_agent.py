@@ -139,6 +139,7 @@ def test_elects_and_hands_over(built: Lab, name: str, kinds: tuple[DaemonKind, D
         start(built, kinds[1], "node2", wire, WORSE),
     )
     elected(built, better, worse)
+    time.sleep(0.1)  # the loser may still be saying its last advertisement
     settled = time.monotonic_ns()
     time.sleep(2.2 * to_seconds(wire.interval))
     assert not built.adverts("node2", settled)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,10 +133,16 @@ def test_a_frozen_tree_is_stopped_and_goes_on(lab):
     def states() -> set[str]:
         return {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in process.tree()}
 
+    def become(wanted: Callable[[set[str]], bool]) -> bool:
+        until = time.monotonic() + 2  # a signal takes effect when its process next runs
+        while not wanted(states()) and time.monotonic() < until:
+            time.sleep(0.01)
+        return wanted(states())
+
     process.freeze()
-    assert states() == {"T"}
+    assert become(lambda found: found == {"T"})
     process.thaw()
-    assert "T" not in states()
+    assert become(lambda found: "T" not in found)
     process.kill()
 
 
