@@ -52,14 +52,13 @@ def test_two_owners_are_seen_while_keepalived_is_frozen():
     assert {(advert.node, advert.priority) for advert in record.adverts} >= {("node1", 150), ("node2", 140)}
 
 
-def test_a_graceful_stop_is_an_outage_and_no_dual_ownership():
+def test_a_graceful_stop_is_a_short_outage_and_no_dual_ownership():
     _, verdict = run_scenario("stop")
     (fault,) = verdict.faults
     # only until it is started again: preempting, keepalived has the address some ms before the other lets go
     assert not [both for both in verdict.dual if fault.span.begin <= both.begin < fault.span.end]
     assert fault.taken_over_by == "node2"
-    assert fault.outage < SECOND
-    assert fault.outage + fault.outage_after > 0
+    assert fault.outage < SECOND  # some tens of ms, which may fall between two requests
 
 
 def test_a_pulled_cable_is_an_outage_until_the_peer_takes_over():
