@@ -194,7 +194,7 @@ class Instance:
 
     def _beat(self, now: Instant) -> Instant:
         """Return ``now`` or a little before, so that instances that rise together advertise in one wake-up."""
-        return now - now % max(1, self.parameters.router.advertisement_interval // 64)
+        return now - now % max(1, self.parameters.router.advertisement_interval // 16)
 
     def address_work_failed(self, now: Instant) -> None:
         """Try again later, in whichever direction the addresses are on their way."""

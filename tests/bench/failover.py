@@ -23,7 +23,12 @@ def cluster(kind: DaemonKind, advert: Duration) -> Iterator[Cluster]:
     """Build two nodes with one address, observed every few ms."""
     usual = standard(kind, 2, ClusterSpec(advert=advert, vip6=None))
     options = ClusterOptions(
-        kinds=usual.kinds, spec=usual.spec, arbiters=usual.arbiters, arbiter=usual.arbiter, pace=PACE
+        kinds=usual.kinds,
+        spec=usual.spec,
+        arbiters=usual.arbiters,
+        arbiter=usual.arbiter,
+        addition=usual.addition,
+        pace=PACE,
     )
     with Cluster(options) as built:
         yield built

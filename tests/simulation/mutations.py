@@ -179,7 +179,7 @@ MUTATIONS = (
     Mutation("deadline counted from the reply", _deadline_from_reply, "edges", first=85),
     Mutation("late success accepted", _late_success, "edges", first=3),
     Mutation("a promise only resets the observation", _forgetful_promise, "promises", first=4),
-    Mutation("a missing record is free", _missing_is_free, "data loss", first=55),
+    Mutation("a missing record is free", _missing_is_free, "data loss", first=18),
     Mutation("released before the gate is closed", _released_before_closed, "operators", RELEASE),
     Mutation("the epoch is not increased", _same_epoch, "default", ("epoch", "gate without claim"), first=2),
     Mutation("raised while a release is pending", _raises_while_releasing, "operators", RELEASE),
