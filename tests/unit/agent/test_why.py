@@ -228,7 +228,7 @@ def test_plain_vrrp_is_explained_too() -> None:
     world.run(10)
     assert ask(world, "a")["state"] == "MASTER"
     assert "no arbiter: the priorities alone decide" in screen(world, "b")
-    assert ask(world, "b")["next"].startswith("192.0.2.150 (priority 150) must be silent for 2.9 s more")
+    assert ask(world, "b")["next"].startswith("192.0.2.150 (priority 150) must be silent for 2.8 s more")
 
 
 def test_times_are_absolute(pair) -> None:
