@@ -87,9 +87,7 @@ from haagent.errors import EffectError, HaagentError
 LOG = logging.getLogger("haagent.agent")
 STOP_PATIENCE = 3.0  # seconds for the arbiter to take the claims back at a clean stop
 HOUSEKEEPING = 1.0  # seconds between renewals of address lifetimes
-INSPECT_EVERY = (
-    5  # rounds of housekeeping between looks at the gate, and between snapshots if nothing happens
-)
+INSPECT_EVERY = 5  # rounds of housekeeping between looks at the gate, and snapshots if nothing happens
 SOON = 0.1  # seconds from a report to the snapshot that shows it
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "replay": ("haagent.cli.replay", "replay_command"),
     "verify": ("haagent.cli.verify", "verify"),
     "arbiter": ("haagent.cli.arbiter", "arbiter"),
+    "gate": ("haagent.cli.gate", "gate"),
     "lab": ("haagent.cli.lab", "lab"),
     "torture": ("haagent.cli.torture", "torture"),
 }

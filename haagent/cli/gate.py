@@ -1,0 +1,60 @@
+"""``haagent gate``: what hangs in this network namespace, with or without a running agent."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from haagent.effects.gate import boot_now, inspect, sweep
+from haagent.errors import EffectError, HaagentError
+
+EX_USAGE = 64
+
+
+@click.group()
+def gate() -> None:
+    """Look at the gate in the kernel, or remove what an agent that is gone for good has left."""
+
+
+@gate.command("status")
+def show() -> None:
+    """Show what hangs on which interface and what it lets pass. Changes nothing."""
+    try:
+        found = inspect()
+    except (EffectError, OSError) as error:
+        _refuse(error)
+    if not found.hanging:
+        click.echo("no gate of haagent in this network namespace")
+    for piece in found.hanging:
+        click.echo(f"{piece.mechanism} on {piece.interface} {piece.hook}")
+    for tier, state in found.states:
+        left = (state.deadline - boot_now()) / 1e9
+        when = f"closes in {left:.1f} s unless renewed" if left > 0 else "its deadline has passed: closed"
+        claims = ", ".join(f"{claim} (epoch {epoch})" for claim, epoch in sorted(state.epochs.items()))
+        click.echo(f"{tier.value}: {when}; open claims: {claims or 'none'}")
+
+
+@gate.command("clear")
+@click.option("--yes", is_flag=True, help="Do it: whatever the gate holds back passes from then on.")
+def clear(*, yes: bool) -> None:
+    """Remove every gate of haagent from this network namespace, when no agent runs here any more."""
+    if not yes:
+        click.echo(
+            "without its gate nothing stops an address that was left behind; say --yes to go on", err=True
+        )
+        sys.exit(EX_USAGE)
+    try:
+        removed = sweep()
+    except (EffectError, OSError) as error:
+        _refuse(error)
+    for piece in removed:
+        click.echo(f"removed {piece.mechanism} on {piece.interface} {piece.hook}")
+    if not removed:
+        click.echo("there was none")
+
+
+def _refuse(error: Exception) -> NoReturn:
+    click.echo(f"haagent gate: {error}", err=True)
+    sys.exit(HaagentError.exit_code if not isinstance(error, HaagentError) else error.exit_code)
