@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # fault, whom it hits, how often
-WEIGHTS: dict[tuple[str, str], int] = {
+NODES: dict[tuple[str, str], int] = {
     ("pause", "owner"): 4,
     ("sigstop", "owner"): 4,
     ("kill-agent", "owner"): 3,
@@ -29,11 +29,28 @@ WEIGHTS: dict[tuple[str, str], int] = {
     ("pause", "other"): 1,
     ("kill-agent", "other"): 1,
     ("deaf", "other"): 2,
-    ("pause-etcd-1", "etcd"): 1,
-    ("pause-etcd-all", "etcd"): 2,
-    ("stop-etcd-2", "etcd"): 2,
-    ("kill-etcd-leaders", "etcd"): 2,
-    ("wipe-etcd", "etcd"): 1,
+}
+SERVERS = {
+    "pause-{}-1": 1,
+    "pause-{}-all": 2,
+    "stop-{}-2": 2,
+    "kill-{}-leaders": 2,
+    "stutter-{}": 1,
+    "wipe-{}": 1,
+}
+FILES: dict[tuple[str, str], int] = {("truncate-file", "arbiter"): 3}
+
+
+def servers(kind: str) -> dict[tuple[str, str], int]:
+    """Return the faults of three servers of a kind."""
+    return {(fault.format(kind), "arbiter"): weight for fault, weight in SERVERS.items()}
+
+
+WEIGHTS: dict[str, dict[tuple[str, str], int]] = {
+    "etcd": {**NODES, **servers("etcd")},
+    "zookeeper": {**NODES, **servers("zookeeper")},
+    "files": {**NODES, **FILES},
+    "quorum": {**NODES, **servers("etcd"), **servers("zookeeper"), **FILES},
 }
 HOLD, REST = (1.0, 6.0), (3.0, 6.0)
 LONGEST_ROUND = 0.1  # s a round stands for at most: a witness that slept must not stretch what it saw
@@ -50,10 +67,10 @@ class Shot:
     rest: float
 
 
-def generate(seed: int, count: int) -> list[Shot]:
-    """Return the campaign of ``seed``."""
+def generate(seed: int, count: int, arbiter: str = "etcd") -> list[Shot]:
+    """Return the campaign of ``seed`` for a deployment with this arbiter."""
     chance = random.Random(seed)  # noqa: S311  a campaign is to be repeated, not to be secret
-    kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+    kinds, weights = list(WEIGHTS[arbiter]), list(WEIGHTS[arbiter].values())
     made = []
     for number in range(1, count + 1):
         fault, role = chance.choices(kinds, weights)[0]

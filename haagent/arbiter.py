@@ -36,6 +36,7 @@ __all__ = [
     "ArbiterError",
     "ArbiterOptions",
     "Conflict",
+    "Erasable",
     "Misconfigured",
     "OpenArbiter",
     "Record",
@@ -87,14 +88,24 @@ class Arbiter(Protocol):
         """Close every connection and file. Does not release anything in the store. Idempotent."""
 
 
+@runtime_checkable
+class Erasable(Protocol):
+    """What an arbiter may offer besides, for ``haagent arbiter check``. The agent never erases anything."""
+
+    async def erase(self) -> None:
+        """Remove every register of this domain from the store. Raises ArbiterError."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArbiterOptions:
     """What ``open_arbiter`` is given: one ``arbiter`` block or URL, already split, secrets already read.
 
     ``endpoints`` are host:port texts or paths in the order given; ``domain`` names the cluster (no slashes);
-    ``node`` is this node's name; ``ttl_hint`` is the lease in seconds, for stores that collect the dead by
-    themselves; ``settings`` are the block's other words, for example ``{"username": "ha", "ca": "/path"}``.
+    ``node`` is this node's name; ``ttl_hint`` is the lease in seconds: how quickly news is wanted.
+    ``settings`` are the block's other words, for example ``{"username": "ha", "ca": "/path"}``.
     ``members`` are the kind and the options of each arbiter that an arbiter made of arbiters is made of.
+    ``keep`` is how many seconds a store that collects the dead by itself must leave the record of a silent session; it
+    may be hours where peers keep a session alive without the store's knowing, and is never less than the lease.
     """
 
     endpoints: tuple[str, ...]
@@ -103,6 +114,7 @@ class ArbiterOptions:
     ttl_hint: float
     settings: Mapping[str, str]
     members: tuple[tuple[str, ArbiterOptions], ...] = ()
+    keep: float = 0.0
 
 
 class OpenArbiter(Protocol):

@@ -24,6 +24,9 @@ from arbiters.quorum.proposal import Command, Outcome, Proposal, Read
 from haagent.arbiter import ArbiterError, Conflict, Misconfigured, Record, Unavailable
 
 GRACE = 0.02  # seconds a ballot waits for the last members when a majority has promised
+SHORTEST_TURN = (
+    0.05  # seconds a member is given at least: with less it only comes to distrust its own connections
+)
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.004, 0.05  # seconds between ballots of rivals, chosen at random up to this
 SETTLING = 0.5  # seconds a member may lag before it is brought up to date
 MENDING_PAUSE = 0.05  # seconds between registers that are brought up to date
@@ -171,7 +174,7 @@ class QuorumArbiter:
     ) -> None:
         """Carry one command out at its member and tell the ballot."""
         number, stored = command.member, member_name(name)
-        timeout = max(0.001, deadline - asyncio.get_running_loop().time())
+        timeout = max(SHORTEST_TURN, deadline - asyncio.get_running_loop().time())
         member = self.members[number]
         try:
             if isinstance(command, Read):
@@ -201,7 +204,7 @@ class QuorumArbiter:
 
     async def _survey(self, name: str, deadline: float) -> dict[int, State]:
         """Return what members store: of all, or of those who answer soon after a majority did."""
-        left = max(0.001, deadline - asyncio.get_running_loop().time())
+        left = max(SHORTEST_TURN, deadline - asyncio.get_running_loop().time())
         asked = {
             asyncio.create_task(member.read(member_name(name), left)): number
             for number, member in enumerate(self.members)

@@ -165,7 +165,8 @@ class Connection:
             return
         self._connected.clear()
         for answer in tuple(self._open):  # kazoo keeps what it was given after it lost the connection
-            answer.set_exception(Unavailable("zookeeper: the connection was lost"))
+            if not answer.done():  # else it came just before, and whoever waits for it has not run yet
+                answer.set_exception(Unavailable("zookeeper: the connection was lost"))
         self._later(FORGET_AFTER, self._forget, client)
         self._login_refused = client._state == KeeperState.AUTH_FAILED or self._login_refused
         if state == KazooState.LOST and not self._ending:

@@ -102,6 +102,19 @@ async def test_hung_server_costs_no_call(zookeeper_trio: ZooKeeperEnsemble) -> N
     raise AssertionError("no connection to a follower in ten")
 
 
+async def test_an_answer_just_before_the_connection_is_lost_stands(zookeeper_trio: ZooKeeperEnsemble) -> None:
+    """Counterexample: both in one turn of the loop was an error nobody caught, and ended the worker."""
+    async with opened(zookeeper_trio) as arbiter:
+        await write(arbiter, "claims/web", None)
+        connection = arbiter._connection  # type: ignore[attr-defined]
+        answer = asyncio.get_running_loop().create_future()
+        connection._open.add(answer)
+        answer.set_result("answer")
+        connection._on_state(connection._client, "SUSPENDED")
+        assert answer.result() == "answer"
+        connection._on_state(connection._client, "CONNECTED")
+
+
 async def test_lost_leader_is_survived(zookeeper_trio: ZooKeeperEnsemble) -> None:
     leader = zookeeper_trio.leader()
     async with opened(zookeeper_trio) as arbiter:

@@ -13,13 +13,15 @@ from types import ModuleType
 
 import pytest
 
+from haagent.config.load import load
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "compose"
 PROJECT = "haacsample"
 A, B = "02:42:c0:00:02:0b", "02:42:c0:00:02:0c"
 
 
-def load(name: str) -> ModuleType:
+def import_file(name: str) -> ModuleType:
     """Import one file of compose/, which is no package."""
     found = importlib.util.spec_from_file_location(f"compose_{name}", COMPOSE / f"{name}.py")
     assert found is not None
@@ -30,7 +32,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-campaign = load("campaign")
+campaign = import_file("campaign")
 
 
 def checker(*lines):
@@ -48,7 +50,26 @@ def question(number, arp, echo=(), at=None):
 def test_a_seed_names_one_campaign():
     assert campaign.generate(5, 30) == campaign.generate(5, 30)
     assert campaign.generate(5, 30)[:10] == campaign.generate(5, 10)
-    assert {(s.fault, s.role) for s in campaign.generate(1, 2000)} == set(campaign.WEIGHTS)
+
+
+@pytest.mark.parametrize("arbiter", ["etcd", "zookeeper", "files", "quorum"])
+def test_a_long_campaign_has_every_fault_of_its_arbiter(arbiter):
+    shots = campaign.generate(1, 2000, arbiter)
+    assert {(s.fault, s.role) for s in shots} == set(campaign.WEIGHTS[arbiter])
+
+
+@pytest.mark.parametrize("profiles", ["etcd", "zookeeper", "files", "quorum,three"])
+def test_every_profile_has_its_files(profiles, tmp_path):
+    """start-agent.sh makes names of files from COMPOSE_PROFILES."""
+    (tmp_path / "peers.key").write_text("0" * 64)
+    arbiter, _, three = profiles.partition(",")
+    files = []
+    for name in (f"arbiter-{arbiter}.conf", f"peers-{three or 'two'}.conf", "keepalived.conf"):
+        files.append(tmp_path / name)
+        files[-1].write_text((COMPOSE / "config" / name).read_text().replace("/etc/haagent", str(tmp_path)))
+    configuration = load(files, config_id="node1")
+    assert configuration.arbiter.domain == "compose"
+    assert len(configuration.peers.nodes) == (3 if three else 2)
 
 
 def test_one_after_the_other_is_no_dual_ownership():
