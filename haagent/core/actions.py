@@ -98,6 +98,17 @@ class SendToPeer:
     body: object
 
 
+@dataclass(frozen=True, slots=True)
+class AskVeto:
+    """Ask the operator's script whether this node may claim (see core.veto); answers VetoAnswered."""
+
+    claim: str
+    why: str
+    holder: str
+    epoch: int
+    priority: int
+
+
 Action: TypeAlias = (
     SendAdvertisement
     | AnnounceAddresses
@@ -110,6 +121,7 @@ Action: TypeAlias = (
     | SwapRegister
     | Tell
     | SendToPeer
+    | AskVeto
 )
 
 Actions: TypeAlias = tuple[Action, ...]

@@ -87,6 +87,7 @@ class Claim:
         self.contested = contested  # another living session may hold it, whatever its record says
         self.wanted = False
         self.bidding = False  # ask a living holder to hand over
+        self.answered = False  # the holder has resigned: a bid has done its work, and must not get in the way
         self.priority = 0
         self.release_for: str | None = None
         self.epoch = 0
@@ -112,7 +113,8 @@ class Claim:
     @property
     def held(self) -> bool:
         """Tell whether this node holds the claim under its present incarnation, by its own successful swap."""
-        return self.mine is not None and self.mine == self.session.holder
+        mine, holder = self.mine, self.session.holder
+        return mine is holder or (mine is not None and mine == holder)
 
     @property
     def left_over(self) -> bool:
@@ -314,6 +316,10 @@ class Claim:
         if self.held and (record is None or not self._names_us(record)):
             self.known = False  # do not believe it, but look
             return ()
+        hinted = _parse(record)
+        if hinted is not None and hinted.epoch < self.epoch and not self.rolled_back:
+            self.known = False  # old news that waited while we slept, or lost data: the register knows
+            return ()
         return self._see(record, now)
 
     # -- inside
@@ -424,7 +430,8 @@ class Claim:
             return ()
         ours = claim.bid is not None and claim.bid.holder.node == me.node
         if not self.wanted:
-            return self._swap(Purpose.BID, replace(claim, bid=None), now) if ours else ()
+            unmeant = ours and not self.answered
+            return self._swap(Purpose.BID, replace(claim, bid=None), now) if unmeant else ()
         if not self.bidding or not self.session.live(now):
             return ()
         bid = Bid(me, self.priority)

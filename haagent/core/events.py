@@ -201,6 +201,14 @@ class PeerHeard:
     body: object
 
 
+@dataclass(frozen=True, slots=True)
+class VetoAnswered:
+    """The operator's script was asked whether this node may claim; ``veto`` is why not, empty if it may."""
+
+    claim: str
+    veto: str
+
+
 Event: TypeAlias = (
     Startup
     | Shutdown
@@ -226,4 +234,5 @@ Event: TypeAlias = (
     | ResumeRequested
     | NodeDeclaredDown
     | PeerHeard
+    | VetoAnswered
 )

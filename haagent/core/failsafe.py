@@ -109,6 +109,9 @@ class Petitioner:
         electors = self._others()
         if not claims or not electors or not self.session.live(now):
             self._rounds.clear()
+            if not claims and self.session.quiet:
+                self.session.quiet = False
+                self.session.renew_within(self.session.parameters.renew, now)
             self._quiet(now, quiet=False)
             return ()
         if self._rounds and now.fast < self._next_at:

@@ -19,42 +19,22 @@ Without an arbiter (``arbiter none``) the claim and session are stand-ins that a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from haagent.core.actions import Action, Actions, CloseGate, OpenGate, RemoveAddresses, Tell
 from haagent.core.claim import Claim, Standing
+from haagent.core.context import Context
 from haagent.core.events import AdvertisementReceived
 from haagent.core.instance import Instance, Phase
-from haagent.core.observation import SessionObservation
-from haagent.core.records import NOBODY, Holder
+from haagent.core.pursuit import Pursuit
+from haagent.core.records import NOBODY
 from haagent.core.reports import Doubted, State, StateChanged
-from haagent.core.session import Session
-from haagent.core.units import Duration, Instant, Now
+from haagent.core.units import Duration, Instant, Now, sooner
+from haagent.core.veto import Question, Veto
 from haagent.core.virtual_router import Master
 
 LAPSED = "the lease ran out"
-
-
-@dataclass(slots=True)
-class Context:
-    """What a group may ask of its node: the session, other nodes' sessions, ending them, and promises given.
-
-    ``end`` ends another node's expired session; ``bound_until`` is when a promise not to claim runs out (``slow``),
-    0 if none. ``declared_down`` are nodes that an operator vouches for being down. ``tenure`` is how long a holder
-    keeps the claim before it considers a bid. ``paused`` freezes what may move: nothing is claimed, no bid is
-    considered, and a holder keeps what it has whatever its health checks say; leases go on.
-    """
-
-    session: Session
-    observe: Callable[[str], SessionObservation]
-    end: Callable[[Holder, Now], Actions]
-    bound_until: Callable[[str, str, int | None], Instant]
-    earliest_claim: Instant = 0
-    declared_down: set[str] = field(default_factory=set)
-    tenure: Duration = 0
-    paused: bool = False
-    stopping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +44,13 @@ class GroupParameters:
     name: str
     members: tuple[str, ...]
     sync: bool = False
+
+
+class Use(NamedTuple):
+    """A claim that is held and in use, for which the session may be renewed by promise."""
+
+    epoch: int
+    electors: tuple[str, ...]
 
 
 class Group:
@@ -77,6 +64,8 @@ class Group:
         self.members = members
         self.claim = claim
         self.context = context
+        self.pursuit = Pursuit(claim, context)
+        self.veto = Veto(parameters.name, self._veto_pause())
         self.gate_open = False
         self.state = State.INIT
         self.wanted = False
@@ -89,8 +78,6 @@ class Group:
         self._no_doubt_before: Instant = 0
         self._challenges = 0
         self.abstain_until: Instant = 0
-        self._freed_at: Instant | None = None
-        self.expired_at: Instant | None = None
         self._wait_ends: Instant | None = None  # as of the last step: it must not vanish when it is reached
         self._reserved: str | None = None
         self._lower_reason = ""
@@ -102,12 +89,18 @@ class Group:
     @property
     def raised(self) -> bool:
         """Tell whether any member is up or on its way up."""
-        return any(member.phase in (Phase.RAISING, Phase.UP) for member in self.members)
+        for member in self.members:  # noqa: SIM110 - asked for every event: a generator costs more than the answer
+            if member.phase is Phase.UP or member.phase is Phase.RAISING:
+                return True
+        return False
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing of this group is installed."""
-        return all(member.phase is Phase.IDLE for member in self.members)
+        for member in self.members:  # noqa: SIM110 - as above
+            if member.phase is not Phase.IDLE:
+                return False
+        return True
 
     @property
     def gone(self) -> bool:
@@ -120,14 +113,30 @@ class Group:
         )
 
     @property
+    def in_use(self) -> Use | None:
+        """Return the claim's epoch and electors while it is held and the addresses are up; None otherwise."""
+        if self.claim.claim is None or not self.claim.held or not self.raised:
+            return None
+        return Use(self.claim.epoch, self.claim.claim.electors)
+
+    @property
     def needs_session(self) -> bool:
         """Tell whether the session must be renewed at R for this group's sake."""
-        return self.claim.held or self.wanted or not self.idle
+        return self.claim.held or self.wanted or not self.idle or self.expects_release or self.veto.asking
+
+    @property
+    def expects_release(self) -> bool:
+        """Tell whether the MASTER has resigned: its claim is about to be released, and this node may be the next."""
+        return any(member.heard_resignation for member in self.members)
 
     @property
     def holds_or_may(self) -> bool:
         """Tell whether this node holds the claim or may come to hold it by what it has already sent."""
         return self.claim.mine is not None or self.claim.uncertain or self.claim.adopting or not self.idle
+
+    def _veto_pause(self) -> Duration | None:
+        pauses = [member.parameters.veto_pause for member in self.members]
+        return max((pause for pause in pauses if pause is not None), default=None)
 
     def priority(self) -> int:
         """Return what a bid says: the weakest member's effective priority."""
@@ -204,7 +213,8 @@ class Group:
         if not self.raised:
             return ()
         self.abstain_until = now.fast + 2 * self.context.session.parameters.lease
-        return self._lower("handed over by the operator", now, reserved=to)
+        heir = to or self.context.only_candidate(now)
+        return self._lower("handed over by the operator", now, reserved=heir)
 
     # -- time
 
@@ -212,13 +222,11 @@ class Group:
         """Return when ``step`` is due, on the ``fast`` clock."""
         best = self.claim.next_deadline()
         for member in self.members:
-            best = _sooner(best, member.next_deadline())
+            best = sooner(best, member.next_deadline())
         if self.raised or not self.idle:
-            return _sooner(best, self._bid_due if self.gate_open else None)
-        wanting_at = self.wanting_at(now)
-        if wanting_at is not None and not self.wanted:
-            best = _sooner(best, wanting_at)
-        return _sooner(best, self._wait_ends)
+            return sooner(best, self._bid_due if self.gate_open else None)
+        best = sooner(best, self.veto.next_deadline(self.wanting_at(now), wanted=self.wanted))
+        return sooner(best, self._wait_ends)
 
     def tick(self, now: Now) -> Actions:
         """Do what is due; the steady path of a MASTER is the first line."""
@@ -251,7 +259,9 @@ class Group:
     def _step_raised(self, now: Now) -> Actions:
         reason = self._reason_to_lower(now)
         if reason:
-            return self._lower(reason, now)
+            # whoever stops does not come back at once, so the only other one need not wait for better ones
+            heir = self.context.only_candidate(now) if self.context.stopping else None
+            return self._lower(reason, now, reserved=heir)
         session = self.context.session
         if session.suspended or not self._proved():
             return self._close_gate()
@@ -385,28 +395,45 @@ class Group:
             actions += self._disinherit()
         if self._unwilling(now):
             self.wanted = self.claim.wanted = self.claim.bidding = False
+            self.veto.rest()
             if self.claim.held or self._should_leave(None, now):
                 self.claim.release_for = self.claim.release_for or ""
             return actions
         standing = self.claim.standing(now)
-        self._note_evidence(standing, now)
+        self.pursuit.note(standing, now)
         at = self.wanting_at(now)
-        self.wanted = at is not None and now.fast >= at
-        self.claim.wanted = self.wanted
-        self.claim.bidding = self.wanted and self._preempts() and not self._may_pursue(now)
+        actions += self._follow_wish(standing, now, wish=at is not None and now.fast >= at)
+        self.claim.wanted, self.claim.answered = self.wanted, self.expects_release
+        self.claim.bidding = self.wanted and self._preempts() and not self.pursuit.may_replace(now)
         self.claim.priority = self.priority()
-        if self._should_leave(at, now):
+        if self._should_leave(None if self.veto.refused else at, now):
             self.claim.release_for = ""
         if self.wanted and standing is not Standing.MINE:
-            actions += self._pursue(standing, now)
-            self._wait_ends = self._waiting_until(now)
+            actions += self.pursuit.step(standing, now)
+            self._wait_ends = self.pursuit.waiting_until(now)
         if self.claim.usable and self.context.session.live(now):
             actions += self._raise(now)
         return actions
 
-    def _may_pursue(self, now: Now) -> bool:
-        """Tell whether the holder may be replaced without being asked: it is late, and we promised it nothing."""
-        return self.expired_at is not None and now.slow >= self.bound_until()
+    def _follow_wish(self, standing: Standing, now: Now, *, wish: bool) -> Actions:
+        """Want the claim if VRRP does and nobody vetoes it; what is ours already is nobody's to veto."""
+        self.veto.pause = self._veto_pause()
+        if not wish or self.claim.adopting or self.claim.held:
+            self.wanted = wish
+            self.veto.rest()
+            return ()
+        holder = self.claim.holder
+        who = "" if holder is None else holder.node
+        asked = self.veto.ask(
+            Question(self._why_claim(standing), who, self.claim.epoch, self.priority()), now.fast
+        )
+        self.wanted = self.veto.permits()
+        return asked
+
+    def _why_claim(self, standing: Standing) -> str:
+        if standing is Standing.TAKEN:
+            return "preemption" if self.pursuit.expired_at is None else "takeover"
+        return "handover" if self.claim.meant_for_us else "free"
 
     def _should_leave(self, wanting_at: Instant | None, now: Now) -> bool:
         """Tell whether to give back what an earlier run of this node held: nobody else can know that it is over."""
@@ -446,83 +473,20 @@ class Group:
             or (self.context.paused and not self.claim.held)
         )
 
-    def _note_evidence(self, standing: Standing, now: Now) -> None:
-        """Remember since when the holder is known to be gone, or late."""
-        if standing not in (Standing.FREED, Standing.MINE):
-            self._freed_at = None
-        elif self._freed_at is None:
-            self._freed_at = now.fast
-        self.expired_at = self._expiry(now) if standing is Standing.TAKEN else self.expired_at
-        if standing is not Standing.TAKEN and self._freed_at is None:
-            self.expired_at = None
-
-    def _expiry(self, now: Now) -> Instant | None:
-        holder = self.claim.holder
-        if holder is None or holder.node == self.context.session.parameters.node:
-            return None
-        observation = self.context.observe(holder.node)
-        if not observation.expired(now.slow):
-            return None
-        return now.fast - (now.slow - observation.expires_at)
-
     def wanting_at(self, now: Now) -> Instant | None:
         """Return when this node wants the claim by VRRP's timers and what is known of the holder; None: not at all."""
         if self._unwilling(now):
             return self.abstain_until if now.fast < self.abstain_until else None
         if self.claim.adopting:
             return now.fast
-        earliest = 0 if self._may_hurry() else self.context.earliest_claim
-        if self._freed_at is not None and (self.expired_at is not None or self.claim.meant_for_us):
-            return max(earliest, now.fast if self.wanted or self.claim.meant_for_us else self._freed_at)
-        times = [member.wanting_at(self._freed_at, self.expired_at) for member in self.members]
+        earliest = 0 if self.pursuit.may_hurry() else self.context.earliest_claim
+        freed_at, expired_at = self.pursuit.freed_at, self.pursuit.expired_at
+        if freed_at is not None and (expired_at is not None or self.claim.meant_for_us):
+            return max(earliest, now.fast if self.wanted or self.claim.meant_for_us else freed_at)
+        times = [member.wanting_at(freed_at, expired_at) for member in self.members]
         if any(time is None for time in times):
             return None
         return max(earliest, *(time for time in times if time is not None))
-
-    def _may_hurry(self) -> bool:
-        """Tell whether a run that has just begun may take a claim that an earlier run of this node held, or was left.
-
-        Not with electors: after the arbiter lost data the record may be older than a promise this node has forgotten.
-        """
-        session, holder = self.context.session, self.claim.holder
-        if session.parameters.electors:
-            return False
-        ours = holder is not None and holder.node == session.parameters.node
-        return ours or self.claim.meant_for_us
-
-    def _waiting_until(self, now: Now) -> Instant | None:
-        """Return when a wait on the ``slow`` clock is over, if that is what stands in the way."""
-        if not self.wanted or self.claim.claim is None:
-            return None
-        until = self.bound_until()
-        if self.claim.standing(now) is Standing.LATER:
-            until = max(until, self.claim.later_at())
-        if until <= now.slow:
-            return None
-        return now.fast + (until - now.slow)
-
-    def bound_until(self) -> Instant:
-        """Return when (``slow``) the promises end that forbid to take the claim as it stands."""
-        holder = self.claim.holder
-        return self.context.bound_until(self.name, holder.node if holder else "", self.claim.released)
-
-    def _pursue(self, standing: Standing, now: Now) -> Actions:
-        holder = self.claim.holder
-        if now.slow < self.bound_until():
-            return ()
-        if standing in (Standing.FREE, Standing.FREED):
-            return self.claim.take(now)
-        if standing is Standing.TAKEN and holder is not None and self.expired_at is not None:
-            return self.context.end(holder, now) if self._may_end(holder) else ()
-        return ()
-
-    def _may_end(self, holder: Holder) -> bool:
-        """Tell whether the holder counts on our promise; if not, it may live on promises that we know nothing of."""
-        session, claim = self.context.observe(holder.node).session, self.claim.claim
-        assert claim is not None
-        electors = claim.electors if session is None else session.electors
-        known = not electors or self.context.session.parameters.node in electors
-        return known or holder.node in self.context.declared_down
 
     def _disinherit(self) -> Actions:
         """Let go of what an earlier worker left in place: the next renewal would be one for it, too."""
@@ -532,6 +496,7 @@ class Group:
     def _raise(self, now: Now) -> Actions:
         self.gate_open, self._inherited = True, False
         self.raised_at, self._challenges = now.fast, 0
+        self.veto.fulfilled()
         actions: tuple[Action, ...] = (OpenGate(self.name, self.claim.epoch),)
         for member in self.members:
             actions += member.raise_up()
@@ -549,9 +514,3 @@ class Group:
         old, self.state = self.state, state
         reason = self.members[0].reason
         return (Tell(StateChanged(self.name, old, state, 0, self.claim.epoch, reason, group=True)),)
-
-
-def _sooner(one: Instant | None, other: Instant | None) -> Instant | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)

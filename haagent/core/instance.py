@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from haagent.core.actions import (
     Action,
@@ -43,6 +44,7 @@ from haagent.core.virtual_router import (
 # Announcements repeat beyond keepalived's two bursts: a client that missed them all must not wait for its cache.
 AFTERGLOW: tuple[Duration, ...] = (SECOND // 5, 2 * SECOND // 5, 1 * SECOND, 2 * SECOND)
 INSTALL_RETRY: Duration = SECOND
+MOST_PLANNED = 16  # bursts; a worse MASTER that will not stop costs no more memory
 
 
 class Phase(Enum):
@@ -56,19 +58,33 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AnnounceParameters:
-    """keepalived's garp_master_*: a burst of ``repeat`` at once, again after ``delay``, one every ``refresh``."""
+    """keepalived's garp_master_*: a burst of ``repeat`` at once, again after ``delay``, one every ``refresh``.
+
+    The same at once and later (garp_lower_prio_*) for a MASTER that heard a worse one: that one may have announced.
+    """
 
     repeat: int = 5
     delay: Duration = 5 * SECOND
     refresh: Duration = 0
     refresh_repeat: int = 1
+    lower_priority_repeat: int = 5
+    lower_priority_delay: Duration = 5 * SECOND
+
+
+class _Burst(NamedTuple):
+    """Announcements that are planned; ``again`` is the pause to the next one of its kind, 0 for none."""
+
+    at: Instant
+    rounds: int
+    again: Duration = 0
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceParameters:
     """What the core knows of one vrrp_instance. ``interfaces`` must all be up; the first one is its own.
 
-    ``addresses`` are words to be compared: when they change, a MASTER installs its addresses again.
+    ``addresses`` are words to be compared: when they change, a MASTER installs its addresses again. ``veto_pause`` is None
+    if nobody may veto its claim (see core.veto).
     """
 
     name: str
@@ -78,6 +94,7 @@ class InstanceParameters:
     announce: AnnounceParameters = AnnounceParameters()
     notify_lower_priority: bool = False
     addresses: tuple[str, ...] = ()
+    veto_pause: Duration | None = None
 
 
 class Instance:
@@ -97,7 +114,8 @@ class Instance:
         self.heard_at: Instant = 0
         self._links = links
         self._trackers = trackers
-        self._announce_at: tuple[Instant, ...] = ()
+        self._announce_at: tuple[_Burst, ...] = ()
+        self._over_again_at: Instant = 0
         self._install_again_at: Instant | None = None
         self._trusting = False  # after a resumed run: trackers without a result yet count as they did before
 
@@ -171,6 +189,11 @@ class Instance:
         return down_at
 
     # -- up and down
+
+    @property
+    def heard_resignation(self) -> bool:
+        """Tell whether the last thing this BACKUP heard is that the Master resigns (priority 0)."""
+        return self.state is State.BACKUP and self.master is not None and not self.master[1]
 
     def raise_up(self) -> Actions:
         """Install the addresses. The claim is held and the gate is open."""
@@ -253,10 +276,12 @@ class Instance:
             advertisement.source, advertisement.priority, advertisement.interval, now
         )
         actions = self._perform(outputs, now)
-        if self.parameters.notify_lower_priority and isinstance(self.router.state, Master):
+        if not isinstance(self.router.state, Master):
+            return actions
+        if self.parameters.notify_lower_priority:
             source = str(advertisement.source)
             actions += (Tell(LowerPriorityHeard(self.name, source, advertisement.priority)),)
-        return actions
+        return actions + (self._announce_over(now) if advertisement.priority else ())
 
     def assert_itself(self, now: Instant) -> Actions:
         """Say again who is MASTER, after a doubt: an advertisement and a round of announcements."""
@@ -274,8 +299,8 @@ class Instance:
         adver_at = self.router.next_deadline()
         if adver_at is not None and (best is None or adver_at < best):
             best = adver_at
-        if self._announce_at and (best is None or self._announce_at[0] < best):
-            best = self._announce_at[0]
+        if self._announce_at and (best is None or self._announce_at[0].at < best):
+            best = self._announce_at[0].at
         return best
 
     def tick(self, now: Instant) -> Actions:
@@ -287,30 +312,39 @@ class Instance:
         if self.phase is not Phase.UP:
             return ()
         actions = self._perform(self.router.deadline_reached(now), now)
-        if self._announce_at and now >= self._announce_at[0]:
+        if self._announce_at and now >= self._announce_at[0].at:
             actions += (AnnounceAddresses(self.name, self._announce_rounds(now)),)
         return actions
 
     def announce(self, now: Instant) -> Actions:
         """Announce now, and plan the repetitions."""
         plan = self.parameters.announce
-        later = [now + after for after in AFTERGLOW]
+        later = [_Burst(now + after, 1) for after in AFTERGLOW]
         if plan.delay:
-            later.append(now + plan.delay)
+            later.append(_Burst(now + plan.delay, max(1, plan.repeat)))
         if plan.refresh:
-            later.append(now + plan.refresh)
+            later.append(_Burst(now + plan.refresh, max(1, plan.refresh_repeat), plan.refresh))
         self._announce_at = tuple(sorted(later))
         return (AnnounceAddresses(self.name, max(1, plan.repeat)),)
 
-    def _announce_rounds(self, now: Instant) -> int:
+    def _announce_over(self, now: Instant) -> Actions:
+        """Announce over what a worse MASTER may have announced, at most once per advertisement interval."""
         plan = self.parameters.announce
-        self._announce_at = tuple(time for time in self._announce_at if time > now)
-        if self._announce_at:
-            return 1
-        if plan.refresh:
-            self._announce_at = (now + plan.refresh,)
-            return max(1, plan.refresh_repeat)
-        return max(1, plan.repeat) if plan.delay else 1
+        if self.phase is not Phase.UP or now < self._over_again_at:
+            return ()
+        self._over_again_at = now + self.parameters.router.advertisement_interval
+        rounds = max(1, plan.lower_priority_repeat)
+        if plan.lower_priority_delay:
+            later = _Burst(now + plan.lower_priority_delay, rounds)
+            self._announce_at = tuple(sorted((*self._announce_at, later)))[:MOST_PLANNED]
+        return (AnnounceAddresses(self.name, rounds),)
+
+    def _announce_rounds(self, now: Instant) -> int:
+        """Return how many rounds are due, and plan those that repeat."""
+        due = [burst for burst in self._announce_at if burst.at <= now]
+        again = [burst._replace(at=now + burst.again) for burst in due if burst.again]
+        self._announce_at = tuple(sorted((*self._announce_at[len(due) :], *again)))
+        return max(burst.rounds for burst in due)
 
     def _perform(self, outputs: Outputs, now: Instant) -> Actions:
         """Turn the router's outputs into actions; addresses are this module's own business."""

@@ -65,6 +65,8 @@ class Neighbours:
         self._seen, self._holding = seen, holding
         self._endings: dict[str, Ending] = {}
         self._writes = 0
+        # When to look at which node; ``watch_at`` is the earliest of them.
+        self._looks: dict[str, Instant] = {}
 
     def observe(self, node: str) -> SessionObservation:
         """Return what is known of another node's session; asking begins the watching."""
@@ -77,8 +79,10 @@ class Neighbours:
     def begin(self, nodes: Iterable[str], now: Now) -> None:
         """Look soon at those of ``nodes`` that have never been looked at."""
         for node in nodes:
-            if node != self.session.parameters.node and not self.observe(node).known:
-                self.watch_at = now.fast
+            if node != self.session.parameters.node and (
+                node not in self._looks or not self.observe(node).known
+            ):
+                self._look(node, now.fast)
 
     def contest(self, claim: str) -> bool:
         """Tell whether a living session may hold ``claim``: one says so, or we would not hear of it."""
@@ -86,6 +90,16 @@ class Neighbours:
             o.session for o in self.observations.values() if o.session is not None and not o.session.ended
         )
         return not self.hinted or any(claim in s.claims or EVERYTHING in s.claims for s in living)
+
+    def only_candidate(self, now: Now) -> str | None:
+        """Return the other node that may claim if just one is known to be alive."""
+        electors, me = self.session.parameters.electors, self.session.parameters.node
+        alive = [
+            o.node
+            for o in self.observations.values()
+            if o.node != me and o.alive(now.slow) and (not electors or o.node in electors)
+        ]
+        return alive[0] if len(alive) == 1 else None
 
     # -- answers and hints
 
@@ -116,15 +130,15 @@ class Neighbours:
         """Take note that the arbiter did not answer: what it said before must be confirmed before it proves anything."""
         for observation in self.observations.values():
             observation.confirmed = False
-        if self.observations:
-            self._look_by(now.fast + self._pause(), now)
+        for node in tuple(self._looks):
+            self._look_by(node, now.fast + self._pause())
 
     def _unanswered(self, observation: SessionObservation, now: Now, *, swap: bool) -> None:
         observation.reading = observation.reading and swap
         ending = self._endings.get(observation.node)
         if swap and ending is not None:
             ending.in_flight = False
-        self._look_by(now.fast + self._pause(), now)
+        self._look_by(observation.node, now.fast + self._pause())
 
     def _see(self, observation: SessionObservation, record: Record | None, now: Now) -> None:
         observation.heard_at = now.fast
@@ -136,14 +150,19 @@ class Neighbours:
         observation.late = False
         session = observation.session
         self._seen(observation)
-        self._look_by(now.fast + self._quiet_for(observation), now)
+        # Not only when it should have written again: under failsafe it writes more seldom than its lease runs out.
+        self._look(observation.node, self._look_again_at(observation, now))
         alive = was is not None and session is not None and not session.ended
         if alive and was.holder == session.holder and not was_late:  # type: ignore[union-attr]
             return  # an ordinary renewal
         self.stirred.append(observation.node)
 
-    def _look_by(self, at: Instant, now: Now) -> None:
-        self.watch_at = at if self.watch_at is None else min(max(self.watch_at, now.fast), at)
+    def _look(self, node: str, at: Instant) -> None:
+        self._looks[node] = at
+        self.watch_at = min(self._looks.values())
+
+    def _look_by(self, node: str, at: Instant) -> None:
+        self._look(node, min(self._looks.get(node, at), at))
 
     # -- the watch
 
@@ -152,7 +171,7 @@ class Neighbours:
         if self.watch_at is None or now.fast < self.watch_at:
             return ()
         actions: Actions = ()
-        next_look: list[Instant] = []
+        self._looks.clear()  # of nodes that no claim names any more, too
         for node in sorted(set(named) - {self.session.parameters.node}):
             observation = self.observe(node)
             actions += self._poll(observation, now)
@@ -161,8 +180,8 @@ class Neighbours:
             if expired or (ending is not None and not ending.in_flight):
                 observation.late = observation.late or expired
                 self.stirred.append(node)
-            next_look.append(self._look_again_at(observation, now))
-        self.watch_at = min(next_look, default=None)
+            self._looks[node] = self._look_again_at(observation, now)
+        self.watch_at = min(self._looks.values(), default=None)
         return actions
 
     def _poll(self, observation: SessionObservation, now: Now) -> Actions:

@@ -4,20 +4,21 @@ The node owns what its groups share: the session, the observations of other node
 one queue of deadlines. It routes each event to whom it concerns and lets every machine that may be affected look
 again. It decides nothing that a smaller module can decide.
 
-The queue is lazy: a deadline that moved later is found out when the old one is reached. So an advertisement heard
-by a BACKUP costs a look-up and a new timer value, whatever the number of instances.
+An event costs what the groups it concerns cost, not what there are: what the groups need is noted as they change
+(``roster``), and a deadline that moved later is found out when the old one is reached (``agenda``). So an advertisement
+heard by a BACKUP is a look-up and a new timer value, whatever the number of instances.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import TypeAlias, assert_never
 
 from haagent.core.actions import Action, Actions, Tell
+from haagent.core.agenda import Agenda
 from haagent.core.claim import Claim
+from haagent.core.context import Context
 from haagent.core.events import (
     AddressesInstalled,
     AddressesRemoved,
@@ -45,18 +46,20 @@ from haagent.core.events import (
     Startup,
     SwitchoverRequested,
     TrackResult,
+    VetoAnswered,
 )
 from haagent.core.failsafe import Elector, Petitioner, PromiseReply, PromiseRequest
-from haagent.core.group import Context, Group, GroupParameters
+from haagent.core.group import Group, GroupParameters
 from haagent.core.instance import Instance, InstanceParameters
 from haagent.core.neighbours import Neighbours, RegisterEvent
 from haagent.core.observation import SessionObservation, patience
 from haagent.core.records import SESSIONS
 from haagent.core.reports import Noticed, Stopped, TrackerChanged
+from haagent.core.roster import Roster
 from haagent.core.session import Session, SessionParameters
 from haagent.core.tracking import Tracker, TrackerParameters
 from haagent.core.unarbitrated import UnarbitratedClaim, UnarbitratedSession
-from haagent.core.units import Duration, Instant, Now
+from haagent.core.units import Duration, Instant, Now, sooner
 
 AddressEvent: TypeAlias = AddressesInstalled | AddressesRemoved | AddressVanished
 Standing: TypeAlias = tuple[bool, bool, str, int]  # of the session: live, suspended, incarnation, breaks
@@ -114,7 +117,11 @@ class Node:
         self.elector = Elector(parameters.session.lease)
         self.neighbours = Neighbours(self.session, self._neighbour_seen, self._incarnations)
         self.context = Context(
-            self.session, self.neighbours.observe, self.neighbours.end, self.elector.bound_until
+            self.session,
+            self.neighbours.observe,
+            self.neighbours.end,
+            self.elector.bound_until,
+            self.neighbours.only_candidate,
         )
         self.context.tenure = parameters.tenure
         self.started = False
@@ -123,11 +130,8 @@ class Node:
         self._found: dict[str, tuple[Group, Instance]] = {}
         self._by_register: dict[str, Group] = {}
         self._arriving: dict[str, GroupParameters] = {}
-        self._queue: list[tuple[Instant, int, Group]] = []
-        self._ticket = count()
-        self._hungry: set[str] = set()
-        self._holding: set[str] = set()
-        self._doubting: set[str] = set()
+        self._agenda = Agenda()
+        self._roster = Roster()
         self._standing: Standing = (False, False, self.session.incarnation, 0)
         self._proof: Instant = 0
         self._add_all(parameters)
@@ -188,9 +192,8 @@ class Node:
         self._by_register.pop(group.claim.register, None)
         for member in group.members:
             self._found.pop(member.name, None)
-        self._hungry.discard(group.name)
-        self._holding.discard(group.name)
-        self._doubting.discard(group.name)
+        self._agenda.drop(group)
+        self._roster.drop(group.name)
         if group.name not in self._arriving:
             return ()
         self._add_all(self.parameters)
@@ -213,10 +216,8 @@ class Node:
         """Return when DeadlineReached is due, on the ``fast`` clock."""
         if not self.started or self.stopped:
             return None
-        first = self._queue[0][0] if self._queue else None
-        neighbours, petitioner = self.neighbours.watch_at, self.petitioner.next_deadline()
-        times = (first, self.session.next_deadline(), neighbours, petitioner)
-        return min((time for time in times if time is not None), default=None)
+        due = sooner(self._agenda.first(), self.session.next_deadline())
+        return sooner(sooner(due, self.neighbours.watch_at), self.petitioner.next_deadline())
 
     def _advertised(self, event: AdvertisementReceived, now: Now) -> Actions:
         found = self._found.get(event.instance)
@@ -224,14 +225,26 @@ class Node:
             return ()
         group, member = found
         actions = group.heard(member, event, now)
-        if not actions and event.priority and not group.wanted:
+        if not actions and event.priority and group.name not in self._roster.hungry:
             return ()  # a BACKUP's timer moved later; the queue finds out by itself
         return actions + self._settle(group, now) + self._follow_session(now)
 
     def _dispatch(self, event: Event, now: Now) -> Actions:
         match event:
-            case DeadlineReached():
+            case DeadlineReached():  # the frequent ones first
                 return self._deadline(now)
+            case (
+                RegisterChanged()
+                | RegisterSwapped()
+                | RegisterRead()
+                | RegisterUnavailable()
+                | RegisterConflicted()
+            ):
+                return self._register(event, now)
+            case PeerHeard(peer, body):
+                return self._peer_heard(peer, body, now)
+            case TrackResult(tracker, passed, value):
+                return self._tracked(tracker, now, passed=passed, value=value)
             case Startup():
                 return self._startup(now)
             case Shutdown():
@@ -245,22 +258,12 @@ class Node:
                 return self._link_changed(interface, now, up=up)
             case PrimaryAddressChanged(instance, address):
                 return self._primary_changed(instance, address, now)
-            case TrackResult(tracker, passed, value):
-                return self._tracked(tracker, now, passed=passed, value=value)
             case ForeignAnnouncement(instance, address, mac):
                 return self._foreign(instance, f"{mac} announced {address}", now)
             case PacketDiscarded(instance, source, reason):
                 return (Tell(Noticed(instance, "packet discarded", f"{reason} from {source}")),)
             case EffectFailed():
                 return self._effect_failed(event, now)
-            case (
-                RegisterRead()
-                | RegisterSwapped()
-                | RegisterConflicted()
-                | RegisterUnavailable()
-                | RegisterChanged()
-            ):
-                return self._register(event, now)
             case ClockDoubted(evidence):
                 return self._each(lambda group: group.doubt_if_raised(evidence, now), now)
             case SwitchoverRequested(claim, to):
@@ -270,8 +273,9 @@ class Node:
             case PauseRequested() | ResumeRequested():
                 self.context.paused = isinstance(event, PauseRequested)
                 return self._step_all(now)
-            case PeerHeard(peer, body):
-                return self._peer_heard(peer, body, now)
+            case VetoAnswered(claim, veto):
+                group = self.groups.get(claim)
+                return () if group is None else self._step(group, now, group.veto.answered(veto, now.fast))
             case NodeDeclaredDown(node):
                 self.context.declared_down.add(node)
                 return self._step_all(now)
@@ -291,18 +295,7 @@ class Node:
 
     def _deadline(self, now: Now) -> Actions:
         actions: list[Action] = []
-        queue = self._queue
-        while queue and queue[0][0] <= now.fast:
-            group = heapq.heappop(queue)[2]
-            if self.groups.get(group.name) is not group:
-                continue  # it has left, and another one may have come back under its name
-            group.due = group.next_deadline(now)
-            if (
-                group.due is not None and group.due > now.fast
-            ):  # it has moved on, as a BACKUP's does all the time
-                heapq.heappush(queue, (group.due, next(self._ticket), group))
-                continue
-            group.due = None
+        while (group := self._agenda.next_due(now)) is not None:
             actions += group.tick(now)
             actions += self._settle(group, now)
         named = (node for group in self.groups.values() for node in group.named())
@@ -312,13 +305,8 @@ class Node:
 
     def _settle(self, group: Group, now: Now) -> Actions:
         """Note what the group needs from now on: its next deadline, a live session, proof after a doubt."""
-        deadline = group.next_deadline(now)
-        if deadline is not None and (group.due is None or deadline < group.due):
-            group.due = max(deadline, now.fast + 1)
-            heapq.heappush(self._queue, (group.due, next(self._ticket), group))
-        (self._hungry.add if group.needs_session else self._hungry.discard)(group.name)
-        (self._holding.add if group.claim.held else self._holding.discard)(group.name)
-        (self._doubting.add if group.doubt is not None else self._doubting.discard)(group.name)
+        self._agenda.note(group, now)
+        self._roster.note(group)
         if group.leaving and group.gone and self.groups.get(group.name) is group:
             return self._remove(group, now)
         return ()
@@ -343,15 +331,15 @@ class Node:
         if not self.started:
             return ()
         session = self.session
-        session.activate(now, active=bool(self._hungry))
+        session.activate(now, active=bool(self._roster.hungry))
         self._name_claims(now)
         actions = session.step(now) + self._petition(now)
         standing = (session.live(now), session.suspended, session.incarnation, session.breaks)
         if standing != self._standing:
             actions += self._standing_changed(standing, now)
-        if self._doubting and session.confirmed_t0 != self._proof:
+        if self._roster.doubting and session.confirmed_t0 != self._proof:
             self._proof = session.confirmed_t0
-            doubting = [self.groups[name] for name in sorted(self._doubting)]
+            doubting = [self.groups[name] for name in sorted(self._roster.doubting)]
             for group in doubting:
                 actions += self._step(group, now)
         if self.context.stopping and not self.stopped:
@@ -360,10 +348,11 @@ class Node:
 
     def _name_claims(self, now: Now) -> None:
         """Have the session's record name what is held; at once when that has grown."""
-        if len(self._holding) == len(self.session.holding) and self._holding.issuperset(self.session.holding):
+        held, named = self._roster.holding, self.session.holding
+        if len(held) == len(named) and held.issuperset(named):
             return
-        grown = not self._holding.issubset(self.session.holding)
-        self.session.holding = tuple(sorted(self._holding))
+        grown = not held.issubset(named)
+        self.session.holding = tuple(sorted(held))
         if grown and self.parameters.arbitrated:
             self.session.revalidate(now)
 
@@ -375,9 +364,8 @@ class Node:
         """
         if not (self.parameters.session.electors or self.session.electors or self.petitioner.asking):
             return ()
-        held = tuple(group.claim for group in self.groups.values() if group.claim.held and group.raised)
-        listed = frozenset(elector for claim in held if claim.claim for elector in claim.claim.electors)
-        return self.petitioner.step({claim.name: claim.epoch for claim in held}, listed, now)
+        claims, listed = self._roster.in_use()
+        return self.petitioner.step(claims, listed, now)
 
     def _peer_heard(self, peer: str, body: object, now: Now) -> Actions:
         if not self.started:
@@ -387,8 +375,7 @@ class Node:
                 busy = [group.name for group in self.groups.values() if group.holds_or_may]
                 return self.elector.asked(peer, body, busy, now)
             case PromiseReply():
-                held = [group.name for group in self.groups.values() if group.claim.held]
-                return self.petitioner.replied(peer, body, held, now)
+                return self.petitioner.replied(peer, body, self._roster.holding, now)
             case _:
                 return ()
 
@@ -400,7 +387,7 @@ class Node:
             if standing[3] != before[3] and group.claim.held:
                 group.claim.forget()
         actions = self._step_all(now)
-        self.session.activate(now, active=bool(self._hungry))
+        self.session.activate(now, active=bool(self._roster.hungry))
         return actions + self.session.step(now)
 
     def _stop_if_done(self, now: Now) -> Actions:
@@ -434,10 +421,10 @@ class Node:
 
     def _step_stirred(self, now: Now) -> Actions:
         """Let the claims of nodes whose sessions changed look again."""
+        if not self.neighbours.stirred:
+            return ()
         stirred = set(self.neighbours.stirred)
         self.neighbours.stirred.clear()
-        if not stirred:
-            return ()
         return self._each(lambda group: group.step(now) if stirred.intersection(group.named()) else (), now)
 
     def _incarnations(self, node: str) -> frozenset[str]:
@@ -540,7 +527,7 @@ class Node:
     def _tracked(self, name: str, now: Now, *, passed: bool, value: int | None = None) -> Actions:
         tracker = self.trackers.get(name)
         before = None if tracker is None else tracker.up
-        if tracker is None or not tracker.result(passed=passed, value=value):
+        if tracker is None or not tracker.result(now.fast, passed=passed, value=value):
             return ()
         actions: Actions = () if tracker.up is before else (Tell(TrackerChanged(name, up=passed)),)
         for group, member in tuple(self._found.values()):

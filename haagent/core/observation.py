@@ -72,6 +72,12 @@ class SessionObservation:
             return False
         return incarnation == self.session.holder.incarnation or incarnation in self.ended_here
 
+    def alive(self, slow: Instant) -> bool:
+        """Tell whether the node has written as often as it said it would, with one lease of patience."""
+        if self.session is None or self.session.ended:
+            return False
+        return slow - self.since <= self.refresh * 3 // 2 + patience(self.session.lease)
+
     def expired(self, slow: Instant) -> bool:
         """Tell whether the wait is over for whatever the register holds, a missing record included."""
         return self.known and slow >= self.expires_at

@@ -180,8 +180,11 @@ class ClaimRecord:
         return record
 
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _encode(fields: dict[str, object]) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return _to_json(fields).encode()
 
 
 def _decode(value: bytes) -> dict[str, object]:

@@ -33,7 +33,7 @@ from haagent.core.observation import patience
 from haagent.core.records import EVERYTHING, SESSIONS, BadRecord, Holder, SessionRecord
 from haagent.core.register import Record
 from haagent.core.reports import SessionChanged
-from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, to_seconds
+from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, sooner, to_seconds
 
 QUIET: Duration = 3 * SECOND  # how often the arbiter is written while promises carry the fast renewals
 PRESENCE: Duration = 10 * SECOND  # how often a node that wants nothing shows that it is there
@@ -65,15 +65,12 @@ class PendingWrite:
     """A write whose fate is not known yet. ``t0`` is the time before it was first sent."""
 
     record: SessionRecord
+    value: bytes
     expected: Record | None
     t0: Instant
     retry_at: Instant
     in_flight: bool = True
     unanswered: bool = False
-
-    @property
-    def value(self) -> bytes:
-        return self.record.encode()
 
 
 class Session:
@@ -82,7 +79,8 @@ class Session:
     def __init__(self, parameters: SessionParameters) -> None:
         self.parameters = parameters
         self.name = SESSIONS + parameters.node
-        self.incarnation = parameters.incarnation
+        # Under which this node claims at present.
+        self.holder = Holder(parameters.node, parameters.incarnation)
         self.generation = 0
         self.seq = 0
         # Of anybody, ever seen: what to assume of a record that is gone.
@@ -118,9 +116,8 @@ class Session:
         return self._seen
 
     @property
-    def holder(self) -> Holder:
-        """Return the identity this node claims under at present."""
-        return Holder(self.parameters.node, self.incarnation)
+    def incarnation(self) -> str:
+        return self.holder.incarnation
 
     def live(self, now: Now) -> bool:
         """Tell whether this node may act on its claims at ``now``."""
@@ -132,15 +129,11 @@ class Session:
 
     def next_deadline(self) -> Instant | None:
         """Return when ``step`` wants to be called next, on the ``fast`` clock."""
-        times = []
-        if not self._lapsed:
-            times.append(self.deadline)
-        if self._pending is not None:
-            if not self._pending.in_flight and not self._reading:
-                times.append(self._pending.retry_at)
-        elif not self._reading and not self.closed:
-            times.append(self._renew_at)
-        return min(times, default=None)
+        lapse = None if self._lapsed else self.deadline
+        pending = self._pending
+        if self._reading or (self.closed if pending is None else pending.in_flight):
+            return lapse
+        return sooner(lapse, self._renew_at if pending is None else pending.retry_at)
 
     # -- what others ask for
 
@@ -155,6 +148,10 @@ class Session:
         self._prove_after = now.fast
         if self._known:
             self._renew_at = min(self._renew_at, now.fast)
+
+    def renew_within(self, duration: Duration, now: Now) -> None:
+        """Renew by then at the latest, also if there was more time until now."""
+        self._renew_at = min(self._renew_at, now.fast + duration)
 
     def suspect(self, now: Now) -> None:
         """Take note that the register may not be ours any more: stop acting until a write has proved it is."""
@@ -334,9 +331,9 @@ class Session:
             ended_by=p.node if self.stopping else None,
             by=f"{self.incarnation}.{self.seq}.{now.fast:x}",  # an incarnation outlives its worker
         )
-        self._pending = PendingWrite(record, self._seen, t0=now.fast, retry_at=now.fast)
+        self._pending = PendingWrite(record, record.encode(), self._seen, t0=now.fast, retry_at=now.fast)
         self.electors |= frozenset(p.electors)  # it may take effect at once
-        return (SwapRegister(self.name, record.encode(), self._seen),)
+        return (SwapRegister(self.name, self._pending.value, self._seen),)
 
     def _may_replace(self, now: Now) -> bool:
         """Tell whether what the register holds may make way for this incarnation."""
@@ -391,7 +388,8 @@ class Session:
         # A worker before us may have come further: an incarnation that was over must not come back to life.
         known = 0 if shown is None else _generation(shown.holder.incarnation)
         self.generation = max(self.generation, known) + 1
-        self.incarnation = f"{self.parameters.incarnation}.{self.generation}"
+        incarnation = f"{self.parameters.incarnation}.{self.generation}"
+        self.holder = Holder(self.parameters.node, incarnation)
         return (ExtendGate(0), Tell(SessionChanged("lost", why)))
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from haagent.core.units import Instant
+
 OWNER = 255
 FAULT_VALUE = -254  # a file's value times its weight that means FAULT, or anything below
 
@@ -45,10 +47,17 @@ class Tracker:
         self.parameters = parameters
         self.up: bool | None = False if parameters.init_fail else None
         self.value = 0
+        self.since: Instant = 0  # of the verdict; 0 before the first
         self._streak = 0
 
-    def result(self, *, passed: bool, value: int | None = None) -> bool:
+    def result(self, now: Instant, *, passed: bool, value: int | None = None) -> bool:
         """Count one result; return whether the tracker changed its mind, or its value."""
+        changed = self._count(passed=passed, value=value)
+        if changed:
+            self.since = now
+        return changed
+
+    def _count(self, *, passed: bool, value: int | None) -> bool:
         if value is not None:
             changed = value != self.value or self.up is not True
             self.up, self.value, self._streak = True, value, 0

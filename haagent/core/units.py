@@ -29,6 +29,13 @@ class Now(NamedTuple):
     slow: Instant
 
 
+def sooner(one: Instant | None, other: Instant | None) -> Instant | None:
+    """Return the earlier of two deadlines, either of which may not exist."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one if one <= other else other  # noqa: FURB136 - a call of min costs as much as all of this
+
+
 def from_seconds(seconds: float) -> Duration:
     """Return ``seconds`` as a Duration, rounded to the microsecond (floats come only from configurations)."""
     return round(seconds * 1_000_000) * MICROSECOND

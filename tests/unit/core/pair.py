@@ -13,6 +13,7 @@ from itertools import count
 from haagent.core.actions import (
     Action,
     AnnounceAddresses,
+    AskVeto,
     CloseGate,
     InstallAddresses,
     OpenGate,
@@ -38,6 +39,7 @@ from haagent.core.events import (
     RegisterSwapped,
     RegisterUnavailable,
     Startup,
+    VetoAnswered,
 )
 from haagent.core.group import GroupParameters
 from haagent.core.instance import InstanceParameters
@@ -67,6 +69,7 @@ class World:
         self.cut_off: set[str] = set()  # from the arbiter
         self.arbiter_down = False
         self.deaf: set[str] = set()  # to the arbiter's hints
+        self.vetoes: dict[str, str | None] = {}  # what a node's veto script says; None: it hangs
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._ticket = count()
         self._versions = count(1)
@@ -87,6 +90,7 @@ class World:
         uses: tuple[TrackUse, ...] = (),
         advert: int = SECOND,
         resume: tuple[tuple[str, int], ...] = (),
+        veto_pause: int | None = None,
     ) -> Node:
         session = SessionParameters(
             name,
@@ -107,7 +111,10 @@ class World:
         node = Node(
             NodeParameters(
                 session,
-                tuple(InstanceParameters(instance, router, ("eth0",), uses) for instance in instances),
+                tuple(
+                    InstanceParameters(instance, router, ("eth0",), uses, veto_pause=veto_pause)
+                    for instance in instances
+                ),
                 groups,
                 tuple(TrackerParameters(use.tracker) for use in uses),
                 arbitrated=arbitrated,
@@ -181,6 +188,10 @@ class World:
                 self._push(self.time + ROUND_TRIP // 2, lambda: self._read(name, node, register))
             case SwapRegister():
                 self._push(self.time + ROUND_TRIP // 2, lambda: self._swap(name, node, action))
+            case AskVeto(claim):
+                answer = self.vetoes.get(name, "")
+                if answer is not None:
+                    self._later(HOST, name, node, VetoAnswered(claim, answer))
             case SendToPeer(peer, body):
                 other = self.nodes.get(peer)
                 if other is not None and frozenset((name, peer)) not in self.cut_peers:

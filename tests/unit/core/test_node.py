@@ -392,3 +392,17 @@ class TestFailsafe:
         electors.kill("b")
         electors.run(30)
         assert electors.masters() == []
+
+
+def test_a_backup_that_heard_a_resignation_renews_only_until_somebody_else_is_master() -> None:
+    """It warms up its session for a takeover; when another one takes over, it goes back to showing presence."""
+    world = World()
+    for name, priority in (("a", 150), ("b", 140), ("c", 130)):
+        world.add(name, priority)
+    world.run(12)
+    world.do("a", Shutdown())
+    world.run(20)
+    assert world.masters() == ["b"]
+    writes = [at for at, who, a in world.log if who == "c" and isinstance(a, SwapRegister)]
+    assert [at for at in writes if 12 < at < 12.1], "it gets ready at once"
+    assert len([at for at in writes if at > 14]) <= 3

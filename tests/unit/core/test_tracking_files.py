@@ -10,7 +10,7 @@ from haagent.core.tracking import Tracker, TrackerParameters, TrackUse, effectiv
 def tracker(value: int | None) -> dict[str, Tracker]:
     made = Tracker(TrackerParameters("file F"))
     if value is not None:
-        made.result(passed=True, value=value)
+        made.result(0, passed=True, value=value)
     return {"file F": made}
 
 
@@ -31,13 +31,13 @@ def test_priority_and_fault(value, weight, reverse, priority, fault) -> None:
 
 def test_a_file_that_becomes_unreadable_is_a_fault_and_its_value_counts_no_more() -> None:
     trackers, uses = tracker(20), (TrackUse("file F", 1, scaled=True),)
-    assert trackers["file F"].result(passed=False)
+    assert trackers["file F"].result(0, passed=False)
     assert (effective_priority(100, uses, trackers), faults(uses, trackers)) == (100, ("file F",))
-    assert trackers["file F"].result(passed=True, value=20)
+    assert trackers["file F"].result(0, passed=True, value=20)
     assert (effective_priority(100, uses, trackers), faults(uses, trackers)) == (120, ())
 
 
 def test_a_change_of_value_alone_is_a_change() -> None:
     made = tracker(3)["file F"]
-    assert made.result(passed=True, value=4)
-    assert not made.result(passed=True, value=4)
+    assert made.result(0, passed=True, value=4)
+    assert not made.result(0, passed=True, value=4)
