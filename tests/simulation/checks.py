@@ -43,8 +43,8 @@ class Checks:
         self.truth: dict[str, Truth] = {claim.name: Truth() for claim in world.plan.cluster.claims}
         self.lost_data_at: Instant = -1
         self.takeovers: dict[str, list[tuple[Instant, str]]] = {name: [] for name in self.truth}
-        self._second: dict[str, int] = {}
-        self._busy: dict[str, int] = {}
+        self._second = 0
+        self._busy: dict[str, int] = {}  # hosts, in that second
         self.learnt: dict[str, str] = {}  # by the switch outside: claim -> host
 
     # -- EXCL
@@ -64,7 +64,7 @@ class Checks:
 
     def _exclusive(self, host: Host, claim: str) -> None:
         passing = self.passing(claim)
-        if host not in passing or len(passing) == 1:
+        if len(passing) <= 1 or host not in passing:
             return
         if self.world.plan.profile.pause_allowed and any(self._just_paused(other) for other in passing):
             return
@@ -172,11 +172,11 @@ class Checks:
 
     def worked(self, host: Host, amount: int) -> None:
         """No event storm: the work of one simulated second is bounded."""
-        second = self.world.now // SECOND
-        if self._second.get(host.name) != second:
-            self._second[host.name], self._busy[host.name] = second, 0
-        self._busy[host.name] += 1 + amount
-        if self._busy[host.name] > BUSY:
+        if self.world.now >= self._second + SECOND:
+            self._second = self.world.now // SECOND * SECOND
+            self._busy.clear()
+        busy = self._busy[host.name] = self._busy.get(host.name, 0) + 1 + amount
+        if busy > BUSY:
             raise Broken("storm", f"{host.name} handled {BUSY} events and actions within a second")
 
     def has_converged(self) -> bool:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 from haagent.core.units import SECOND
+from tests.simulation import compiled
 from tests.simulation.plan import PROFILES, Plan, make_plan
 from tests.simulation.runner import Case, run_cases, run_plan, shrink
 from tests.simulation.world import Outcome
 
+TELL_EVERY = 60.0  # seconds
 JUDGED = tuple(name for name, profile in PROFILES.items() if profile.judged)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; return 1 if a seed failed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    if options.compiled:
+        plain = [argument for argument in arguments if argument != "--compiled"]
+        try:
+            return compiled.run(plain)
+        except compiled.NotCompiled as error:
+            print(f"not compiled, so several times slower: {error}", file=sys.stderr, flush=True)
     profiles = JUDGED if options.profile == "all" else (options.profile,)
     if options.replay is not None:
         return _replay(options, profiles[0])
@@ -28,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument(
+        "--compiled", action="store_true", help="as machine code, compiled by mypyc if need be"
+    )
     parser.add_argument("--profile", choices=(*PROFILES, "all"), default="all", help="how to be cruel")
     parser.add_argument("--failures", type=int, default=5, help="stop after so many")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print its trace")
@@ -41,7 +54,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(cases: list[Case], jobs: int, most: int) -> int:
     begun, simulated, events, clean, failed = time.monotonic(), 0, 0, 0, 0
+    told = begun
     for (profile, seed), outcome, length in run_cases(cases, jobs):
+        if time.monotonic() > told + TELL_EVERY:
+            told = time.monotonic()
+            print(f"{clean + failed} of {len(cases)} seeds, {failed} failed", flush=True)
         simulated += length
         events += outcome.events
         if outcome.clean:

@@ -42,7 +42,10 @@ class HostConfig:
 
     def claim_of(self, instance: str) -> str:
         """Return the claim an instance lives under, empty if it is not configured."""
-        return next((claim.name for claim in self.claims if instance in claim.members), "")
+        for claim in self.claims:
+            if instance in claim.members:
+                return claim.name
+        return ""
 
     @property
     def lifetime(self) -> Duration:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from ipaddress import IPv4Address
-from random import Random
 from typing import TYPE_CHECKING
 
 from haagent.core.actions import (
@@ -44,6 +43,7 @@ from haagent.core.node import Node
 from haagent.core.reports import Stopped
 from haagent.core.units import MICROSECOND, MILLISECOND, SECOND, Instant, Now
 from haagent.effects.clock import Reading
+from tests.simulation.chance import Chance
 from tests.simulation.clocks import AgentClock, HostClocks
 from tests.simulation.configuration import HostConfig, node_parameters
 from tests.simulation.kernel import Kernel
@@ -80,7 +80,7 @@ class Host:
         self._reload = False
         self.fuse: int | None = None
         self.fuse_stalls: int | None = None  # a stall's duration; None: the fuse kills
-        self._random: Random = world.random(f"host {index}")
+        self._chance: Chance = world.chance(f"host {index}")
         self._clock = AgentClock(0, 0)
         self._mailbox: deque[Event] = deque()
         self._rest: deque[tuple[Action, Reading]] = deque()
@@ -162,17 +162,16 @@ class Host:
     def let_go(self) -> None:
         """Let the agent run again: first what was left of a tuple, then what has piled up."""
         self.held_up = max(0, self.held_up - 1)
-        if self.held_up or self.node is None:
+        if not self._runs():
             return
-        while self._rest and self.node is not None and not self.held_up:
+        while self._rest and self._runs():
             action, reading = self._rest.popleft()
             self._one(action, reading)
-        while self._mailbox and self.node is not None and not self.held_up:
+        while self._mailbox and self._runs():
             self._feed(self._mailbox.popleft())
         if self._reload:
             self.reconfigure(self.config)
-        if self.node is not None and not self.held_up:
-            self._wake(self._timer)
+        self._wake(self._timer)  # does nothing if it does not run any more
 
     def halt(self, *, boot_runs: bool) -> None:
         """Stop the whole machine: suspend (BOOTTIME counts on) or a hypervisor's pause (both clocks stand)."""
@@ -272,9 +271,9 @@ class Host:
         self._armed_for = boottime
         self._armed = at
         self._timer += 1
-        late = 30 * MICROSECOND + self._random.randrange(300 * MICROSECOND)
-        if self._random.random() < 0.01:
-            late += self._random.randrange(8 * MILLISECOND)
+        late = 30 * MICROSECOND + self._chance.below(300 * MICROSECOND)
+        if self._chance.happens(0.01):
+            late += self._chance.below(8 * MILLISECOND)
         self.world.at(max(at, self.world.now) + late, self._wake, self._timer)
 
     def _wake(self, timer: int) -> None:
@@ -426,7 +425,7 @@ class Host:
 
     def _later(self, event: Event) -> None:
         run = self.run
-        delay = 20 * MICROSECOND + self._random.randrange(200 * MICROSECOND)
+        delay = 20 * MICROSECOND + self._chance.below(200 * MICROSECOND)
         self.world.after(delay, self._answer, (run, event))
 
     def _answer(self, answer: tuple[int, Event]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from random import Random
 from typing import TYPE_CHECKING
 
 from haagent.core.events import AdvertisementReceived, Event, ForeignAnnouncement, PeerHeard
 from haagent.core.units import SECOND
+from tests.simulation.chance import Chance
 from tests.simulation.plan import Network
 
 if TYPE_CHECKING:
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 class _Wire:
     """Carries events from host to host, with the network's loss, delay, doubling and cuts."""
 
-    def __init__(self, world: World, manner: Network, random: Random) -> None:
-        self.world, self.manner, self._random = world, manner, random
+    def __init__(self, world: World, manner: Network, chance: Chance) -> None:
+        self.world, self.manner, self._chance = world, manner, chance
         self.cuts: dict[tuple[str, str], int] = {}
         self.bad = 0
 
     def carry(self, sender: Host, receiver: Host, event: Event) -> None:
-        manner, random = self.manner, self._random
+        manner, chance = self.manner, self._chance
         loss = 0.4 if self.bad else manner.loss
-        if self.cuts.get((sender.name, receiver.name)) or (loss and random.random() < loss):
+        if self.cuts.get((sender.name, receiver.name)) or (loss and chance.happens(loss)):
             return
-        delay = random.randint(manner.least, manner.most)
-        if (manner.late or self.bad) and random.random() < max(manner.late, 0.1 if self.bad else 0):
-            delay += random.randrange(SECOND // 2)
+        delay = chance.between(manner.least, manner.most)
+        if (manner.late or self.bad) and chance.happens(max(manner.late, 0.1 if self.bad else 0)):
+            delay += chance.below(SECOND // 2)
         self.world.after(delay, receiver.deliver, event)
-        if manner.double and random.random() < manner.double:
-            self.world.after(delay + random.randrange(SECOND // 5), receiver.deliver, event)
+        if manner.double and chance.happens(manner.double):
+            self.world.after(delay + chance.below(SECOND // 5), receiver.deliver, event)
 
     def cut(self, sender: str, receiver: str, by: int) -> None:
         self.cuts[sender, receiver] = max(0, self.cuts.get((sender, receiver), 0) + by)

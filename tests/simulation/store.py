@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 from typing import TYPE_CHECKING
 
 from haagent.core.actions import ReadRegister, SwapRegister
@@ -22,6 +21,7 @@ from haagent.core.events import (
 )
 from haagent.core.register import Record
 from haagent.core.units import MILLISECOND, SECOND, Instant
+from tests.simulation.chance import Chance
 from tests.simulation.plan import Store
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Registers:
 class Arbiter:
     """The service: requests from hosts in, events to hosts out."""
 
-    def __init__(self, world: World, manner: Store, random: Random) -> None:
-        self.world, self.manner, self._random = world, manner, random
+    def __init__(self, world: World, manner: Store, chance: Chance) -> None:
+        self.world, self.manner, self._chance = world, manner, chance
         self.registers = Registers(self._changed)
         self.down = 0  # how many outages are on
         self.refuses = False
@@ -110,14 +110,14 @@ class Arbiter:
         request = Request(host, host.run, action)
         manner = self._manner()
         self.world.after(max(host.config.renew, LEAST_TIMEOUT), self._give_up, request)
-        if isinstance(action, SwapRegister) and self._random.random() < manner.double:
+        if isinstance(action, SwapRegister) and self._chance.happens(manner.double):
             request.copies = 2
         for _ in range(request.copies):
-            delay = self._random.randint(manner.least, manner.most)
-            if self.cut_up.get(host.name) or self._random.random() < manner.lost:
+            delay = self._chance.between(manner.least, manner.most)
+            if self.cut_up.get(host.name) or self._chance.happens(manner.lost):
                 continue
-            if self._random.random() < manner.late:
-                delay += self._random.randrange(4 * host.config.lease)
+            if self._chance.happens(manner.late):
+                delay += self._chance.below(4 * host.config.lease)
             self.world.after(delay, self._arrived, request)
 
     def _manner(self) -> Store:
@@ -133,22 +133,22 @@ class Arbiter:
                 self.world.after(QUICKEST_FAILURE, self._give_up, request)
             return
         if now < self.electing_until:  # it waits in the queue of the new leader
-            self.world.at(self.electing_until + self._random.randrange(MILLISECOND), self._arrived, request)
+            self.world.at(self.electing_until + self._chance.below(MILLISECOND), self._arrived, request)
             return
         answer = self._apply(request, now)
-        if self.cut_down.get(request.host.name) or self._random.random() < self._manner().unanswered:
+        if self.cut_down.get(request.host.name) or self._chance.happens(self._manner().unanswered):
             return
-        delay = self._random.randint(self.manner.least, self.manner.most)
+        delay = self._chance.between(self.manner.least, self.manner.most)
         if self.lagging.get(request.host.name):
-            delay += self._random.randrange(request.host.config.renew)
+            delay += self._chance.below(request.host.config.renew)
         self.world.after(delay, self._answer, (request, answer))
 
     def _apply(self, request: Request, now: Instant) -> Answer:
         action = request.action
         if isinstance(action, SwapRegister):
             return self.registers.swap(action, now, request.host.name)
-        if self._random.random() < self._manner().stale:
-            past = now - self._random.randrange(3 * SECOND)
+        if self._chance.happens(self._manner().stale):
+            past = now - self._chance.below(3 * SECOND)
             return RegisterRead(action.name, self.registers.as_of(action.name, past))
         return RegisterRead(action.name, self.registers.now.get(action.name))
 
@@ -177,9 +177,9 @@ class Arbiter:
         hint = RegisterChanged(name, record)
         manner = self._manner()
         for host in self.world.hosts:
-            if self.cut_down.get(host.name) or (manner.deaf and self._random.random() < manner.deaf):
+            if self.cut_down.get(host.name) or (manner.deaf and self._chance.happens(manner.deaf)):
                 continue
-            delay = self._random.randint(self.manner.least, self.manner.most)
-            if manner.deaf and self._random.random() < 0.1:
-                self.world.after(delay + self._random.randrange(2 * SECOND), host.deliver, hint)
+            delay = self._chance.between(self.manner.least, self.manner.most)
+            if manner.deaf and self._chance.happens(0.1):
+                self.world.after(delay + self._chance.below(2 * SECOND), host.deliver, hint)
             self.world.after(delay, host.deliver, hint)

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import heapq
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
+from functools import cache
 from typing import Any
 
 from haagent.core.actions import Actions
 from haagent.core.units import SECOND, Duration, Instant, to_seconds
+from tests.simulation.chance import Chance
 from tests.simulation.checks import Broken, Checks
 from tests.simulation.clocks import HostClocks
 from tests.simulation.configuration import host_config
@@ -27,6 +29,16 @@ BOOTED: Instant = 1_000 * SECOND  # what BOOTTIME reads when the world begins
 START_SPREAD: Duration = SECOND
 CALM: Duration = 8 * SECOND  # and two leases: how long a cluster has been converged when a run may end
 STABLE: Duration = 4 * SECOND  # what has converged is watched for so long
+
+
+_line = struct.Struct(
+    "<QHHL"
+).pack  # what the digest is made of: time, host, number of actions, kind of event
+
+
+@cache
+def _kind(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +71,9 @@ class World:
         cluster = plan.cluster
         self.claim_of = {member: claim.name for claim in cluster.claims for member in claim.members}
         self.checks = Checks(self)
-        self.lan = Lan(self, cluster.lan, self.random("lan"))
-        self.peers = Peers(self, cluster.peers, self.random("peers"))
-        self.arbiter = Arbiter(self, cluster.store, self.random("store"))
+        self.lan = Lan(self, cluster.lan, self.chance("lan"))
+        self.peers = Peers(self, cluster.peers, self.chance("peers"))
+        self.arbiter = Arbiter(self, cluster.store, self.chance("store"))
         self.hosts = tuple(
             Host(
                 self,
@@ -73,9 +85,9 @@ class World:
         )
         self.trouble = Troublemaker(self)
 
-    def random(self, purpose: str) -> Random:
-        """Return a source of randomness of its own for one purpose, so that one part does not disturb another."""
-        return Random(f"{self.plan.profile.name} {self.plan.seed} {purpose}")
+    def chance(self, purpose: str) -> Chance:
+        """Return dice for one purpose, so that one part does not disturb another."""
+        return Chance(f"{self.plan.profile.name} {self.plan.seed} {purpose}")
 
     # -- time
 
@@ -114,9 +126,9 @@ class World:
 
     def _run(self) -> None:
         plan = self.plan
-        random = self.random("starts")
+        chance = self.chance("starts")
         for host in self.hosts:
-            self.at(random.randrange(START_SPREAD), self._start, host)
+            self.at(chance.below(START_SPREAD), self._start, host)
         for fault in plan.faults:
             self.at(fault.at, self.trouble.begin, fault)
         self.play(plan.heal)
@@ -161,8 +173,8 @@ class World:
         """Take note of one step of a host: for the digest, the storm check, and the trace if one is kept."""
         self.events += 1
         amount = len(actions)
-        line = f"{self.now} {host.index} {amount} {type(event).__name__}"
-        self._digest = zlib.crc32(line.encode(), self._digest)
+        line = _line(self.now, host.index, amount, _kind(type(event).__name__))
+        self._digest = zlib.crc32(line, self._digest)
         self.checks.worked(host, amount)
         if self._trace is not None:
             self._trace.append(f"{to_seconds(self.now):12.6f} {host.name}  {event}")

@@ -1,0 +1,32 @@
+"""Single situations the real core is led into: what must hold there, whatever the seeds of the simulation meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from tests.simulation.directed import deleted_claim, stopped_holder, wiped_arbiter
+from tests.simulation.world import Outcome
+
+
+def broken(outcomes: Iterable[Outcome]) -> list[str]:
+    return [outcome.text for outcome in outcomes if not outcome.clean]
+
+
+@pytest.mark.parametrize("moment", ["end", "take"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_stopped_clock_is_found_out_within_a_renewal_and_a_round_trip(moment: str, restarts: bool) -> None:
+    assert broken(stopped_holder(moment, restarts=restarts)) == []
+
+
+@pytest.mark.parametrize(
+    "situation", [wiped_arbiter, lambda: deleted_claim(looks=True)], ids=["all", "claim"]
+)
+def test_lost_records_are_waited_for(situation: Callable[[], Iterable[Outcome]]) -> None:
+    assert broken(situation()) == []
+
+
+@pytest.mark.xfail(strict=True, reason="a lost answer delays the holder's look beyond what others wait for")
+def test_a_deleted_claim_whose_holder_cannot_look() -> None:
+    assert broken(deleted_claim(looks=False)) == []
