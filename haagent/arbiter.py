@@ -101,7 +101,7 @@ class ArbiterOptions:
     """What ``open_arbiter`` is given: one ``arbiter`` block or URL, already split, secrets already read.
 
     ``endpoints`` are host:port texts or paths in the order given; ``domain`` names the cluster (no slashes);
-    ``node`` is this node's name; ``ttl_hint`` is the lease in seconds: how quickly news is wanted.
+    ``node`` is this node's name; ``lease`` is the lease in seconds: how quickly news is wanted.
     ``settings`` are the block's other words, for example ``{"username": "ha", "ca": "/path"}``.
     ``members`` are the kind and the options of each arbiter that an arbiter made of arbiters is made of.
     ``keep`` is how many seconds a store that collects the dead by itself must leave the record of a silent session; it
@@ -111,7 +111,7 @@ class ArbiterOptions:
     endpoints: tuple[str, ...]
     domain: str
     node: str
-    ttl_hint: float
+    lease: float
     settings: Mapping[str, str]
     members: tuple[tuple[str, ArbiterOptions], ...] = ()
     keep: float = 0.0

@@ -17,7 +17,8 @@ import grpc.aio
 
 from arbiters.etcd.failures import WANTS_A_USER, StaleToken, explain
 from arbiters.etcd.messages import AUTHENTICATE, AuthenticateRequest, Method
-from arbiters.etcd.settings import Account, Certificates, Settings
+from arbiters.etcd.settings import Certificates, Settings
+from arbiters.options import Account
 from haagent.arbiter import Misconfigured, Unavailable
 
 LOGIN_TIMEOUT = 5.0  # bcrypt on the server takes about 0.1 s, more than a renewal may

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grpc
 
+from arbiters.failures import NotDone, NotSent, Untrusted
 from haagent.arbiter import ArbiterError, Misconfigured, Unavailable
 
 WANTS_A_USER = "this etcd wants a user; give username and password"
@@ -21,20 +22,12 @@ _QUESTIONS = (  # a server that is just dying looks the same, so these stay Unav
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "revision in header is old")
 
 
-class NotSent(Unavailable):
-    """No connection, so for certain nothing was asked of this member."""
+class StaleToken(NotDone):
+    """The member does not know our token (any more)."""
 
 
-class Untrusted(NotSent):
-    """The TLS handshake cannot succeed with what this member showed; the other members may be fine."""
-
-
-class StaleToken(Unavailable):
-    """The member does not know our token (any more); nothing was done."""
-
-
-class LeaseNotFound(Unavailable):
-    """The etcd lease is gone; nothing was done."""
+class LeaseNotFound(NotDone):
+    """The etcd lease is gone."""
 
 
 def explain(error: grpc.aio.AioRpcError, target: str) -> ArbiterError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from arbiters.etcd.endpoint import Endpoint
 from arbiters.etcd.messages import LEASE_GRANT, LEASE_KEEP_ALIVE, LeaseGrantRequest, LeaseKeepAliveRequest
-from arbiters.etcd.rotation import Rotation
+from arbiters.rotation import Rotation
 from haagent.arbiter import ArbiterError
 
 KEEPALIVES_PER_TTL = 3
@@ -21,7 +21,7 @@ PAUSE_AFTER_FAILURE = 1.0  # seconds
 class Janitor:
     """Keeps one lease of ``ttl`` seconds alive from ``run`` on; grants another when it is lost."""
 
-    def __init__(self, rotation: Rotation, ttl: int) -> None:
+    def __init__(self, rotation: Rotation[Endpoint], ttl: int) -> None:
         self.lease = 0
         self._rotation, self._ttl = rotation, ttl
         self._lost = asyncio.Event()

@@ -28,6 +28,7 @@ _message = _build()
 
 RangeRequest = _message("RangeRequest")
 PutRequest = _message("PutRequest")
+DeleteRangeRequest = _message("DeleteRangeRequest")
 RequestOp = _message("RequestOp")
 Compare = _message("Compare")
 Event = _message("Event")
@@ -54,6 +55,7 @@ def _method(path: str, request: str, response: str) -> Method:
 
 
 RANGE = _method("KV/Range", "RangeRequest", "RangeResponse")
+DELETE_RANGE = _method("KV/DeleteRange", "DeleteRangeRequest", "DeleteRangeResponse")
 TXN = _method("KV/Txn", "TxnRequest", "TxnResponse")
 WATCH = _method("Watch/Watch", "WatchRequest", "WatchResponse")
 LEASE_GRANT = _method("Lease/LeaseGrant", "LeaseGrantRequest", "LeaseGrantResponse")

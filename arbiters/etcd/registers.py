@@ -15,14 +15,26 @@ from typing import Any
 from arbiters.etcd.endpoint import Endpoint
 from arbiters.etcd.failures import LeaseNotFound
 from arbiters.etcd.janitor import Janitor
-from arbiters.etcd.messages import RANGE, TXN, Compare, PutRequest, RangeRequest, RequestOp, TxnRequest
-from arbiters.etcd.rotation import Rotation
+from arbiters.etcd.messages import (
+    DELETE_RANGE,
+    RANGE,
+    TXN,
+    Compare,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    RequestOp,
+    TxnRequest,
+    prefix_end,
+)
 from arbiters.etcd.settings import Settings
 from arbiters.etcd.watch import Change, Watch
+from arbiters.rotation import Rotation
 from haagent.arbiter import ArbiterError, Conflict, Record, Unavailable
 
 WARM_INTERVAL = 10.0  # seconds; a member not heard of for that long is asked something, so that a hedge
 WARM_TIMEOUT = 1.0  # finds it connected and logged in, and a dead connection is replaced before it is needed
+ERASING = 5.0  # seconds
 
 
 class EtcdArbiter:
@@ -68,6 +80,16 @@ class EtcdArbiter:
     def changes(self) -> AsyncIterator[Change]:
         """Yield every register the domain holds, then each change; see ``watch``."""
         return Watch(self._rotation, self._settings.prefix).changes()
+
+    async def erase(self) -> None:
+        """Remove every key of the domain."""
+        prefix = self._settings.prefix.encode()
+        request = DeleteRangeRequest(key=prefix, range_end=prefix_end(prefix))
+
+        async def remove(endpoint: Endpoint, timeout: float) -> Any:
+            return await endpoint.call(DELETE_RANGE, request, timeout)
+
+        await self._ask(remove, ERASING)
 
     async def aclose(self) -> None:
         """Close every connection; leaves the etcd lease to end by itself. Idempotent."""

@@ -26,7 +26,7 @@ from arbiters.etcd.messages import (
     WatchRequest,
     prefix_end,
 )
-from arbiters.etcd.rotation import Rotation
+from arbiters.rotation import Rotation
 from haagent.arbiter import Record, Unavailable
 
 Change: TypeAlias = tuple[str, Record | None]
@@ -39,7 +39,7 @@ STABLE = 2.0  # seconds after which a stream counts as having worked
 class Watch:
     """The changes of every register below ``prefix``; one iteration each."""
 
-    def __init__(self, rotation: Rotation, prefix: str) -> None:
+    def __init__(self, rotation: Rotation[Endpoint], prefix: str) -> None:
         self._rotation, self._prefix = rotation, prefix.encode()
         self._known: set[str] = set()
 

@@ -74,7 +74,7 @@ def decode(stored: bytes | None, size: int) -> State:
         if "accepted" in header:
             lineage = tuple(str(one) for one in header["before"])
             accepted = Accepted(_ballot(header["accepted"]), str(header["version"]), lineage, value)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return State(size, NOTHING)  # somebody wrote over it: nothing in it can be relied on
     if found != size:
         raise ForeignStateError(f"belongs to a quorum of {found} members, and this one has {size}")

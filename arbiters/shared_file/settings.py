@@ -46,8 +46,8 @@ def read_settings(options: ArbiterOptions) -> Settings:
         paths=options.endpoints,
         domain=options.domain,
         presence=Presence(options.node, uuid.uuid4().hex[:16], host_identity(), socket.gethostname()),
-        poll=min(max(options.ttl_hint / POLLS_PER_LEASE, QUICKEST_POLL), SLOWEST_POLL),
-        grace=options.ttl_hint,
+        poll=min(max(options.lease / POLLS_PER_LEASE, QUICKEST_POLL), SLOWEST_POLL),
+        grace=options.lease,
     )
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from kazoo.exceptions import AuthFailedError, InvalidACLError, NoAuthError, NoChildrenForEphemeralsError
 
+from arbiters.failures import NotSent
 from haagent.arbiter import ArbiterError, Misconfigured, Unavailable
-
-
-class NotSent(Unavailable):
-    """No connection, so for certain nothing was asked."""
 
 
 def explain(error: BaseException, root: str) -> ArbiterError:

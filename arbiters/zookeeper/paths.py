@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NodeExistsError
+from kazoo.exceptions import NodeExistsError, NoNodeError, NotEmptyError
 
 from arbiters.zookeeper.connection import Connection
 from haagent.arbiter import Misconfigured, Record
@@ -26,6 +27,14 @@ async def make_parents(connection: Connection, path: str, timeout: float) -> Non
         except Misconfigured:
             if depth == len(parts):
                 raise  # further up others may have made it for us, with no right to create beside it
+
+
+async def remove_tree(connection: Connection, path: str, timeout: float) -> None:
+    """Remove a znode and all below it, whatever of it is there; what somebody makes meanwhile stays."""
+    with contextlib.suppress(NoNodeError, NotEmptyError):
+        for child in await connection.call(lambda client: client.get_children_async(path), timeout):
+            await remove_tree(connection, f"{path}/{child}", timeout)
+        await connection.call(lambda client: client.delete_async(path), timeout)
 
 
 def _create(path: str, client: KazooClient) -> Any:

@@ -26,9 +26,10 @@ from typing import Any, TypeVar
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError, RolledBackError
 
+from arbiters.failures import NotSent
 from arbiters.zookeeper.connection import Connection
-from arbiters.zookeeper.failures import NotSent, explain
-from arbiters.zookeeper.paths import encode_name, make_parents, record, seal, version
+from arbiters.zookeeper.failures import explain
+from arbiters.zookeeper.paths import encode_name, make_parents, record, remove_tree, seal, version
 from arbiters.zookeeper.presence import Presence
 from arbiters.zookeeper.settings import Settings
 from arbiters.zookeeper.watch import Change, Watch
@@ -39,6 +40,7 @@ Answer = TypeVar("Answer")
 PATIENCE = (
     0.4  # of a call's time until a silent server is given up for the next one, where there is a next one
 )
+ERASING = 2.0  # seconds a call may take that removes a znode
 PAUSE = 0.01  # seconds between attempts, for the loss of a connection to be noticed
 _REFUSED = (NoNodeError, NodeExistsError, BadVersionError)
 
@@ -68,6 +70,11 @@ class ZooKeeperArbiter:
     def changes(self) -> AsyncIterator[Change]:
         """Yield every register the domain holds, then each change; see ``watch``."""
         return Watch(self._connection, self._settings.root, self._closed).changes()
+
+    async def erase(self) -> None:
+        """Remove every znode of the domain, our own presence as well."""
+        await self._presence.aclose()
+        await remove_tree(self._connection, self._settings.root, ERASING)
 
     async def aclose(self) -> None:
         """End the session and every thread. Idempotent."""

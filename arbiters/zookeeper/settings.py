@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
+from arbiters.options import Account, account, check_pair, check_words, host_port, pem
 from haagent.arbiter import ArbiterOptions, Misconfigured
 
 DEFAULT_PORT = 2181
@@ -20,11 +20,9 @@ WORDS = frozenset({"username", "password", "auth", "ca", "cert", "key", "chroot"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ZooKeeperAccount(Account):
     """A user; ``sasl`` says by which scheme it is shown to be one."""
 
-    username: str
-    password: str = field(repr=False)
     sasl: bool
 
 
@@ -44,13 +42,13 @@ class Settings:
     targets: tuple[str, ...]
     root: str
     node: str
-    account: Account | None
+    account: ZooKeeperAccount | None
     certificates: Certificates | None
 
 
 def read_settings(options: ArbiterOptions) -> Settings:
     """Return the checked settings. Raises Misconfigured saying what was found and what is accepted."""
-    _check_words(options)
+    check_words("zookeeper", options, WORDS, per="server")
     return Settings(
         targets=tuple(_target(endpoint) for endpoint in options.endpoints),
         root=f"{_chroot(options.settings)}/haagent/{options.domain}",
@@ -60,34 +58,8 @@ def read_settings(options: ArbiterOptions) -> Settings:
     )
 
 
-def _check_words(options: ArbiterOptions) -> None:
-    if not options.endpoints:
-        raise Misconfigured("arbiter zookeeper: no endpoint given; accepted: one host:port per server")
-    if not options.domain or "/" in options.domain or options.domain in {".", ".."}:
-        raise Misconfigured(f"arbiter zookeeper: domain {options.domain!r} must be a name without slashes")
-    if unknown := sorted(set(options.settings) - WORDS):
-        raise Misconfigured(
-            f"arbiter zookeeper: unknown setting {unknown[0]!r}; accepted: {', '.join(sorted(WORDS))}"
-        )
-
-
 def _target(endpoint: str) -> str:
-    """Return ``endpoint`` as host:port."""
-    host, colon, port = endpoint.rpartition(":")
-    bracketed = endpoint.startswith("[")
-    if not colon or (bracketed and endpoint.endswith("]")):
-        return f"{endpoint}:{DEFAULT_PORT}"
-    if (
-        not host
-        or not port.isdecimal()
-        or "/" in endpoint
-        or "," in endpoint
-        or (":" in host and not bracketed)
-    ):
-        raise Misconfigured(
-            f"arbiter zookeeper: endpoint {endpoint!r} is not host:port or [v6address]:port; a path goes into chroot"
-        )
-    return endpoint
+    return host_port("zookeeper", endpoint, DEFAULT_PORT, "; a path goes into chroot")
 
 
 def _chroot(settings: Mapping[str, str]) -> str:
@@ -98,47 +70,31 @@ def _chroot(settings: Mapping[str, str]) -> str:
     return chroot
 
 
-def _account(settings: Mapping[str, str]) -> Account | None:
-    username, password, auth = (
-        settings.get("username"),
-        settings.get("password"),
-        settings.get("auth", "digest"),
-    )
+def _account(settings: Mapping[str, str]) -> ZooKeeperAccount | None:
+    auth = settings.get("auth", "digest")
     if auth not in {"digest", "sasl"}:
         raise Misconfigured(f"arbiter zookeeper: auth {auth!r}; accepted: digest, sasl")
-    if username is None and password is None and "auth" not in settings:
+    user = account("zookeeper", settings)
+    if user is None:
+        if "auth" in settings:
+            raise Misconfigured("arbiter zookeeper: auth without username and password")
         return None
-    if not username or not password:
-        raise Misconfigured("arbiter zookeeper: username and password go together; only one of them is given")
-    if ":" in username:
+    if ":" in user.username:
         raise Misconfigured("arbiter zookeeper: username contains a colon")
     if auth == "sasl" and importlib.util.find_spec("puresasl") is None:
         raise Misconfigured(
             "arbiter zookeeper: auth sasl needs the library pure-sasl; run: pip install pure-sasl"
         )
-    return Account(username, password, auth == "sasl")
+    return ZooKeeperAccount(user.username, user.password, sasl=auth == "sasl")
 
 
 def _certificates(settings: Mapping[str, str]) -> Certificates | None:
-    """Return what TLS needs, or None for plain TCP."""
-    ca, cert, key = (_pem(settings, word) for word in ("ca", "cert", "key"))
-    if (cert is None) != (key is None):
-        raise Misconfigured("arbiter zookeeper: cert and key go together; only one of them is given")
-    if ca is None:
-        if cert is not None:
+    """Return what TLS needs, or None for plain TCP. kazoo reads the files itself, whenever it connects."""
+    check_pair("zookeeper", settings)
+    for word in ("ca", "cert", "key"):
+        pem("zookeeper", settings, word)
+    if "ca" not in settings:
+        if "cert" in settings:
             raise Misconfigured("arbiter zookeeper: cert without ca; name the authority of the servers")
         return None
-    return Certificates(ca, cert, key)
-
-
-def _pem(settings: Mapping[str, str], word: str) -> str | None:
-    path = settings.get(word)
-    if path is None:
-        return None
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise Misconfigured(f"arbiter zookeeper: {word} {path}: {error.strerror}") from error
-    if b"-----BEGIN " not in content:
-        raise Misconfigured(f"arbiter zookeeper: {word} {path}: not a PEM file")
-    return path
+    return Certificates(settings["ca"], settings.get("cert"), settings.get("key"))

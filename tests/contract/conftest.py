@@ -1,4 +1,4 @@
-"""Real etcd clusters and ZooKeeper ensembles, one per kind for the whole run; skipped with a reason where not installed."""
+"""Real etcd clusters, ZooKeeper ensembles and PostgreSQL servers, one per kind for the whole run; skipped with a reason where not installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from haagent.lab.servers import EtcdCluster, EtcdOptions, ServerError, Site, make_certificates, require_etcd
+from haagent.lab.members import ServerError, Site
+from haagent.lab.postgresql import PostgresqlOptions, PostgresqlServers, require_postgresql
+from haagent.lab.servers import EtcdCluster, EtcdOptions, make_certificates, require_etcd
 from haagent.lab.zookeeper import ZooKeeperEnsemble, ZooKeeperOptions, require_zookeeper
 
 pytest.register_assert_rewrite("haagent.testing.contract")
@@ -81,3 +83,34 @@ def zookeeper_secure(zookeeper_directory: Path) -> Iterator[ZooKeeperEnsemble]:
     options = ZooKeeperOptions(certificates=certificates)
     with ZooKeeperEnsemble(zookeeper_directory / "secure", options=options) as ensemble:
         yield ensemble
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> None:
+    try:
+        require_postgresql()
+    except ServerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgresql_single(postgresql: None) -> Iterator[PostgresqlServers]:
+    with PostgresqlServers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def postgresql_pair(postgresql: None) -> Iterator[PostgresqlServers]:
+    """A primary, and a standby without whose disk nothing is acknowledged."""
+    with PostgresqlServers([Site()] * 2) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def postgresql_secure(
+    postgresql: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PostgresqlServers]:
+    """One server that wants a client certificate, and a password."""
+    certificates = make_certificates(tmp_path_factory.mktemp("postgresql"), ["127.0.0.1"])
+    with PostgresqlServers(options=PostgresqlOptions(certificates, password="a:b-c")) as servers:
+        yield servers

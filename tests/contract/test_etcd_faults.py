@@ -28,6 +28,7 @@ from haagent.arbiter import (
 )
 from haagent.lab.servers import EtcdCluster, EtcdMember, EtcdOptions, make_certificates
 from haagent.testing.contract import LATENESS, TIMEOUT, collect, hint, unique, write
+from tests.contract.faults import Hole, first_success
 
 pytestmark = pytest.mark.etcd
 
@@ -62,19 +63,6 @@ def frozen(cluster: EtcdCluster, *members: EtcdMember) -> Iterator[None]:
 def follower(cluster: EtcdCluster) -> EtcdMember:
     leader = cluster.leader()
     return next(member for member in cluster.members if member is not leader)
-
-
-async def first_success(arbiter: Arbiter, name: str, within: float) -> Record:
-    """Swap again and again until it succeeds; every failure on the way must be Unavailable."""
-    until = time.monotonic() + within
-    while True:
-        try:
-            record = await arbiter.read(name, timeout=0.5)
-            value = unique()
-            return Record(value, await arbiter.swap(name, value, record, timeout=0.5))
-        except Unavailable:
-            assert time.monotonic() < until, f"no success within {within} s"
-            await asyncio.sleep(0.02)
 
 
 async def test_hung_member_costs_one_hedge_and_no_call(etcd_trio: EtcdCluster) -> None:
@@ -177,40 +165,6 @@ async def test_stopped_server_is_unavailable_at_once_and_found_again(etcd_single
         finally:
             etcd_single.restart(member)
         await first_success(arbiter, "claims/web", within=3.0)
-
-
-class Hole:
-    """A TCP proxy whose present connections can be made to swallow everything, as a lost firewall state does."""
-
-    def __init__(self, target: str) -> None:
-        self._host, _, self._port = target.rpartition(":")
-        self._generation = 0
-        self._writers: list[asyncio.StreamWriter] = []
-
-    def swallow(self) -> None:
-        self._generation += 1
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._host, int(self._port))
-        self._writers += [writer, there_writer]
-        born = self._generation
-        await asyncio.gather(self._copy(reader, there_writer, born), self._copy(there_reader, writer, born))
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, born: int) -> None:
-        while data := await reader.read(65536):
-            if self._generation == born:
-                writer.write(data)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self.accept, "127.0.0.1", 0)
-        try:
-            yield "{}:{}".format(*server.sockets[0].getsockname())
-        finally:
-            server.close()
-            for writer in self._writers:
-                writer.close()
-            await server.wait_closed()
 
 
 async def test_black_hole_costs_one_call(etcd_single: EtcdCluster) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from haagent.lab.servers import EtcdCluster, EtcdOptions, Site
+from haagent.lab.members import Site
+from haagent.lab.servers import EtcdCluster, EtcdOptions
 
 pytestmark = [
     pytest.mark.etcd,

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from haagent.arbiter import (
 from haagent.lab.servers import make_certificates
 from haagent.lab.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
 from haagent.testing.contract import LATENESS, TIMEOUT, collect, hint, unique, write
+from tests.contract.faults import first_success
 
 pytestmark = pytest.mark.zookeeper
 
@@ -65,18 +66,6 @@ def kazoo(ensemble: ZooKeeperEnsemble) -> Iterator[KazooClient]:
     finally:
         client.stop()
         client.close()
-
-
-async def first_success(arbiter: Arbiter, name: str, within: float) -> Record:
-    """Swap again and again until it succeeds; every failure on the way must be Unavailable."""
-    until = time.monotonic() + within
-    while True:
-        with suppress(Unavailable):
-            record = await arbiter.read(name, timeout=0.5)
-            value = unique()
-            return Record(value, await arbiter.swap(name, value, record, timeout=0.5))
-        assert time.monotonic() < until, f"no success within {within} s"
-        await asyncio.sleep(0.02)
 
 
 def connected_to(ensemble: ZooKeeperEnsemble, arbiter: Arbiter) -> ZooKeeperServer:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from arbiters.etcd.settings import Account, Settings, read_settings
+from arbiters.etcd.settings import Settings, read_settings
+from arbiters.options import Account
 from haagent.arbiter import ArbiterOptions, Misconfigured
 
 

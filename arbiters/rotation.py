@@ -1,4 +1,4 @@
-"""Puts one question to the members of an etcd cluster and returns the first definite answer.
+"""Puts one question to the members of a cluster and returns the first definite answer.
 
 Promises that a member which hangs costs ``hedge delay`` and not the whole call: when the preferred member has
 not answered by then, the next one is asked as well. The member that answered is preferred from then on. Each
@@ -11,13 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from arbiters.etcd.endpoint import Endpoint
-from arbiters.etcd.failures import LeaseNotFound, NotSent, StaleToken, Untrusted
+from arbiters.failures import NotDone, Untrusted
 from haagent.arbiter import ArbiterError, Conflict, Misconfigured, Unavailable
 
+
+class Member(Protocol):
+    """One server of a cluster, as asking it sees it; ``target`` is its host:port."""
+
+    @property
+    def target(self) -> str: ...
+
+    def distrust(self) -> None:
+        """Replace the connection: a call on it ended in silence."""
+
+
 Answer = TypeVar("Answer")
+Endpoint = TypeVar("Endpoint", bound=Member)
 Question: TypeAlias = Callable[[Endpoint, float], Awaitable[Answer]]
 
 SHORTEST_HEDGE = 0.030  # seconds; ten times the usual answer on one site
@@ -25,10 +36,10 @@ HEDGE_FACTOR = 2  # times the 95th percentile seen lately
 SAMPLES = 64
 
 # Failures after which it is certain that the member did nothing.
-_DEFINITE = (Conflict, Misconfigured, NotSent, StaleToken, LeaseNotFound)
+_DEFINITE = (Conflict, Misconfigured, NotDone)
 
 
-class Rotation:
+class Rotation(Generic[Endpoint]):
     """The members in the order they were given, and which of them to ask first."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
@@ -56,7 +67,7 @@ class Rotation:
         self._preferred = self.endpoints.index(endpoint)
         self._latencies.append(latency)
 
-    async def ask(self, question: Question[Answer], timeout: float) -> Answer:
+    async def ask(self, question: Question[Endpoint, Answer], timeout: float) -> Answer:
         """Return the first answer. Raises Conflict, Misconfigured or Unavailable within ``timeout`` seconds."""
         race = _Race(self, question, timeout)
         try:
@@ -65,10 +76,12 @@ class Rotation:
             await race.end()
 
 
-class _Race(Generic[Answer]):
+class _Race(Generic[Endpoint, Answer]):
     """One question on its way to one or more members."""
 
-    def __init__(self, rotation: Rotation, question: Question[Answer], timeout: float) -> None:
+    def __init__(
+        self, rotation: Rotation[Endpoint], question: Question[Endpoint, Answer], timeout: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._rotation, self._question = rotation, question
         self._timeout, self._deadline = timeout, self._loop.time() + timeout
