@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
+from haagent.cli.arbiter_check import check_arbiter
 from haagent.cli.arbiter_files import check_files, init_files, replace_file
 from haagent.cli.render import printable, register_lines, table
 from haagent.cli.status import show, show_json
@@ -22,6 +23,7 @@ def arbiter() -> None:
     """Look at the arbiter: its registers as the agent sees them, and the plugins that are installed."""
 
 
+arbiter.add_command(check_arbiter)
 arbiter.add_command(init_files)
 arbiter.add_command(check_files)
 arbiter.add_command(replace_file)
