@@ -5,63 +5,42 @@ Formats what haagent.lab measures; decides nothing.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import click
 
-from haagent.core.units import SECOND, Duration, Instant, from_seconds, to_seconds
-from haagent.errors import HaagentError
+from haagent.cli.building import EXIT_DUAL, advert_interval, clean_exit, cluster_options
+from haagent.core.units import SECOND, Instant, to_seconds
 from haagent.lab import report, topology
-from haagent.lab.cluster import Cluster, standard
-from haagent.lab.daemons import DAEMONS, ClusterSpec, DaemonKind
+from haagent.lab.cluster import Cluster, ClusterOptions, standard
+from haagent.lab.daemons import ClusterSpec, DaemonKind
 from haagent.lab.drawing import draw
 from haagent.lab.namespaces import LabError, require_lab_host
 from haagent.lab.scenario import SCENARIOS, Scenario, play, scenario
 from haagent.lab.verdict import Verdict, judge
 
-EXIT_DUAL = 1
-EXIT_INTERRUPTED = 130
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The options that every command that builds a cluster has."""
 
-@contextmanager
-def _clean_exit() -> Iterator[None]:
-    """Take the lab down on Ctrl-C and SIGTERM alike, and say so in one line instead of a traceback."""
+    daemon: str
+    nodes: int
+    advert: float
+    strict: bool
+    arbiter: str
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def name(self) -> str:
+        """Return what is built, for people."""
+        return f"{self.daemon} with {self.arbiter}" if self.daemon == "haagent" else self.daemon
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("interrupted; the lab has been removed", err=True)
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    except HaagentError as error:
-        click.echo(f"haagent lab: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options every command that builds a cluster has."""
-    for option in (
-        click.option(
-            "--advert", type=float, default=1.0, show_default=True, help="Advert interval in seconds."
-        ),
-        click.option(
-            "--strict", is_flag=True, help="haagent: no peers, so only the arbiter renews (release mode)."
-        ),
-        click.option("--nodes", type=click.IntRange(2, 3), default=2, show_default=True),
-        click.option("--daemon", type=click.Choice(DAEMONS), default="haagent", show_default=True),
-    ):
-        command = option(command)
-    return command
+    def options(self, spec: ClusterSpec) -> ClusterOptions:
+        """Return what the cluster is built from."""
+        kind = cast("DaemonKind", self.daemon)
+        return standard(kind, self.nodes, spec, failsafe=not self.strict, arbiter=self.arbiter)
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -74,7 +53,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
     ):
         command = option(command)
-    return _cluster_options(command)
+    return cluster_options(command)
 
 
 @click.group()
@@ -87,22 +66,20 @@ def lab() -> None:
 
 @lab.command()
 @_run_options
-def demo(*, daemon: str, nodes: int, advert: float, strict: bool, quick: bool, out: Path) -> None:
+def demo(*, quick: bool, out: Path, **build: Any) -> None:
     """Kill, freeze and partition the MASTER in turn; print and draw what happened.
 
     Ends with status 1 when two nodes of haagent ever owned the address at once.
     """
-    _run(SCENARIOS["demo"], daemon=daemon, nodes=nodes, advert=advert, strict=strict, quick=quick, out=out)
+    _run(SCENARIOS["demo"], Build(**build), quick=quick, out=out)
 
 
 @lab.command("run")
 @click.argument("name", metavar="SCENARIO", type=click.Choice(tuple(SCENARIOS)))
 @_run_options
-def run_scenario(
-    *, name: str, daemon: str, nodes: int, advert: float, strict: bool, quick: bool, out: Path
-) -> None:
+def run_scenario(*, name: str, quick: bool, out: Path, **build: Any) -> None:
     """Play one SCENARIO (see `haagent lab scenarios`) and judge it."""
-    _run(scenario(name), daemon=daemon, nodes=nodes, advert=advert, strict=strict, quick=quick, out=out)
+    _run(scenario(name), Build(**build), quick=quick, out=out)
 
 
 @lab.command()
@@ -114,13 +91,13 @@ def scenarios() -> None:
 
 
 @lab.command()
-@_cluster_options
-def up(daemon: str, nodes: int, advert: float, strict: bool) -> None:
+@cluster_options
+def up(**build: Any) -> None:
     """Build a cluster and leave it running, to look around in."""
-    with _clean_exit():
+    with clean_exit():
         require_lab_host()
-        spec = ClusterSpec(advert=_advert(advert))
-        cluster = Cluster(standard(_kind(daemon), nodes, spec, failsafe=not strict))
+        wanted = Build(**build)
+        cluster = Cluster(wanted.options(ClusterSpec(advert=advert_interval(wanted.advert))))
         try:
             owner = cluster.wait_until_up(SECOND, 30 * SECOND)
         except BaseException:
@@ -139,7 +116,7 @@ def up(daemon: str, nodes: int, advert: float, strict: bool) -> None:
 @click.option("--force", is_flag=True, help="Also labs whose program still runs.")
 def down(names: tuple[str, ...], force: bool) -> None:
     """Remove labs: those named, or all that were left running or behind by a crash."""
-    with _clean_exit():
+    with clean_exit():
         require_lab_host()
         known = topology.registered()
         for name in names or known:
@@ -154,37 +131,26 @@ def down(names: tuple[str, ...], force: bool) -> None:
             click.echo("no labs")
 
 
-def _kind(daemon: str) -> DaemonKind:
-    return cast("DaemonKind", daemon)
-
-
-def _advert(seconds: float) -> Duration:
-    advert = from_seconds(seconds)
-    if not SECOND // 100 <= advert <= 40 * SECOND:
-        raise LabError(f"--advert {seconds:g}: 0.01 to 40 seconds accepted")
-    return advert
-
-
-def _run(
-    chosen: Scenario, *, daemon: str, nodes: int, advert: float, strict: bool, quick: bool, out: Path
-) -> None:
-    with _clean_exit():
+def _run(chosen: Scenario, build: Build, *, quick: bool, out: Path) -> None:
+    with clean_exit():
         require_lab_host()
-        spec = ClusterSpec(advert=SECOND // 10 if quick else _advert(advert))
+        spec = ClusterSpec(advert=SECOND // 10 if quick else advert_interval(build.advert))
         click.echo(
-            f"{chosen.name}: {chosen.summary}; {daemon} on {nodes} nodes, advert {to_seconds(spec.advert):g} s"
+            f"{chosen.name}: {chosen.summary}; {build.name()} on {build.nodes} nodes, "
+            f"advert {to_seconds(spec.advert):g} s"
         )
-        with Cluster(standard(_kind(daemon), nodes, spec, failsafe=not strict)) as cluster:
+        with Cluster(build.options(spec)) as cluster:
             play(cluster, chosen.steps(spec.advert), _tell)
             verdict = judge(cluster.finish())
         about = {
             "scenario": chosen.name,
-            "daemon": daemon,
-            "nodes": nodes,
+            "daemon": build.daemon,
+            "arbiter": build.arbiter if build.daemon == "haagent" else None,
+            "nodes": build.nodes,
             "advert_s": to_seconds(spec.advert),
         }
         _write(verdict, out, about)
-    if daemon == "haagent" and (verdict.dual_total or not verdict.rounds):
+    if build.daemon == "haagent" and (verdict.dual_total or not verdict.rounds):
         raise SystemExit(EXIT_DUAL)
 
 

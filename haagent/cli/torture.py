@@ -16,9 +16,8 @@ from typing import cast
 
 import click
 
-from haagent.agent.plan import Plan, back
 from haagent.agent.plan import plan as make_plan
-from haagent.cli.lab import EXIT_DUAL, _advert, _clean_exit, _cluster_options
+from haagent.cli.building import EXIT_DUAL, advert_interval, bounds_of, clean_exit, cluster_options
 from haagent.config.load import load
 from haagent.core.units import SECOND, from_seconds, to_seconds
 from haagent.lab import torture_report as report
@@ -26,19 +25,12 @@ from haagent.lab.budget import Bounds
 from haagent.lab.cluster import Cluster, standard
 from haagent.lab.daemons import ClusterSpec, DaemonKind
 from haagent.lab.evidence import Evidence
-from haagent.lab.namespaces import LabError, require_lab_host
+from haagent.lab.namespaces import require_lab_host
 from haagent.lab.report import in_words
 from haagent.lab.shots import shots
 from haagent.lab.torture import Hit, Rules, Tally, Torture
 
 DEFAULT_FAULTS = 60
-# What haagent plan calls the outages a budget is made of.
-PLAN_LINES = {
-    "died": "host of the MASTER dies",
-    "killed": "agent killed or hung, host alive",
-    "stopped": "agent stopped in order",
-    "better": "a better node takes over",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +46,13 @@ class Campaign:
     strict: bool
     slack: float
     settle: float
+    arbiter: str = "etcd"
 
     def again(self) -> str:
         """Return the command that repeats it."""
         length = f"--minutes {self.minutes:g}" if self.faults is None else f"--faults {self.faults}"
         strict = " --strict" if self.strict else ""
+        strict += f" --arbiter {self.arbiter}" if self.arbiter != "etcd" else ""
         return (
             f"haagent torture --seed {self.seed} {length} --daemon {self.daemon} --nodes {self.nodes} "
             f"--advert {self.advert:g}{strict}"
@@ -88,7 +82,7 @@ class Campaign:
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("torture"), show_default=True,
     help="Where the report and the evidence go.",
 )  # fmt: skip
-@_cluster_options
+@cluster_options
 def torture(
     *,
     seed: int | None,
@@ -101,6 +95,7 @@ def torture(
     nodes: int,
     advert: float,
     strict: bool,
+    arbiter: str,
 ) -> None:
     """Break a cluster at random, again and again, and judge it from outside.
 
@@ -111,8 +106,8 @@ def torture(
     """
     count = faults if faults is not None or minutes is not None else DEFAULT_FAULTS
     chosen = seed if seed is not None else secrets.randbelow(1_000_000)
-    campaign = Campaign(chosen, count, minutes, daemon, nodes, advert, strict, slack, settle)
-    with _clean_exit():
+    campaign = Campaign(chosen, count, minutes, daemon, nodes, advert, strict, slack, settle, arbiter)
+    with clean_exit("haagent torture"):
         require_lab_host()
         tally = _run(campaign, out)
         _write(tally, campaign, out)
@@ -124,10 +119,11 @@ def _run(campaign: Campaign, out: Path) -> Tally:
     click.echo(
         f"seed {campaign.seed}: {campaign.mode()} on {campaign.nodes} nodes, advert {campaign.advert:g} s"
     )
-    spec = ClusterSpec(advert=_advert(campaign.advert))
+    spec = ClusterSpec(advert=advert_interval(campaign.advert))
     kind = cast("DaemonKind", campaign.daemon)
     evidence = Evidence(out, campaign.again())
-    with Cluster(standard(kind, campaign.nodes, spec, failsafe=not campaign.strict)) as cluster:
+    options = standard(kind, campaign.nodes, spec, failsafe=not campaign.strict, arbiter=campaign.arbiter)
+    with Cluster(options) as cluster:
         evidence.begin(cluster)
         try:
             rules = Rules(
@@ -154,25 +150,10 @@ def _play(run: Torture, campaign: Campaign, out: Path) -> Tally:
 
 def bounds(cluster: Cluster) -> Bounds:
     """Return the longest outages `haagent plan` gives for any node of ``cluster``."""
-    plans = [
+    return bounds_of(
         make_plan(load([one.directory / "keepalived.conf", one.directory / "haagent.conf"]))
         for one in cluster.daemons.values()
-    ]
-    longest = {name: max(_longest(plan, what) for plan in plans) for name, what in PLAN_LINES.items()}
-    return Bounds(
-        **longest,
-        back=max(back(plan.assumptions, plan.timing) for plan in plans),
-        failsafe=all(plan.failsafe for plan in plans),
     )
-
-
-def _longest(plan: Plan, what: str) -> int:
-    """Return the plan's longest outage for one thing that may happen."""
-    spans = [line.span for one in plan.instances for line in one.lines if line.what == what]
-    known = [span.worst for span in spans if span is not None]
-    if not known:
-        raise LabError(f"the plan has no outage for {what!r}")
-    return max(known)
 
 
 def _tell(hit: Hit, tally: Tally) -> None:

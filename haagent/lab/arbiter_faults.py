@@ -1,4 +1,4 @@
-"""Faults of a lab's etcd that need more than signals: its leader killed again and again, its records deleted.
+"""Faults of a lab's arbiter that need more than signals: its leader killed again and again, its records deleted.
 
 As all faults: ``inject`` and ``heal``, and healing what was not injected is no error.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 import subprocess
 import threading
 
-from haagent.lab.arbiter import EtcdArbiter
-from haagent.lab.servers import ServerError
+from haagent.lab.arbiter import ServerArbiter
+from haagent.lab.faults import PacketFault, PortRule
+from haagent.lab.members import ServerError
+from haagent.lab.namespaces import LabError, run
+from haagent.lab.topology import Node, Topology
 
 BETWEEN_KILLS = 1.5  # seconds: about an election, so that most kills hit a new leader
 
@@ -21,8 +24,8 @@ class KillLeaders:
     target = "arbiter"
     description = "kill -9 of the arbiter's leader, again and again"
 
-    def __init__(self, arbiter: EtcdArbiter) -> None:
-        self._cluster = arbiter.cluster
+    def __init__(self, arbiter: ServerArbiter) -> None:
+        self._arbiter = arbiter
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -36,7 +39,7 @@ class KillLeaders:
             self._stop.set()
             self._thread.join(timeout=60)
             self._thread = None
-            self._cluster.revive()
+            self._arbiter.restart()
         if self._error is not None:
             raise self._error
 
@@ -50,11 +53,10 @@ class KillLeaders:
 
     def _kill_one(self) -> None:
         try:
-            leader = self._cluster.leader()
+            self._arbiter.kill_leader()
         except (ServerError, subprocess.TimeoutExpired):
             return  # nobody leads just now
-        self._cluster.kill(leader)
-        self._cluster.revive()
+        self._arbiter.restart()
 
 
 class WipeArbiter:
@@ -64,11 +66,42 @@ class WipeArbiter:
     target = "arbiter"
     description = "all records of the arbiter deleted"
 
-    def __init__(self, arbiter: EtcdArbiter) -> None:
-        self._cluster = arbiter.cluster
+    def __init__(self, arbiter: ServerArbiter) -> None:
+        self._arbiter = arbiter
 
     def inject(self) -> None:
-        self._cluster.etcdctl("del", "", "--prefix")
+        self._arbiter.wipe()
 
     def heal(self) -> None:
         """Nothing."""
+
+
+def swallow_connections(topology: Topology, node: Node) -> PacketFault:
+    """Lose the packets of the connections ``node`` has to the arbiter now, without a reset; new ones work.
+
+    As a firewall that forgot its states. Raises LabError where there is no connection.
+    """
+    rules = []
+    for arbiter in topology.arbiters:
+        # local and remote address:port are the columns after the two queues
+        shown = run(
+            "ip",
+            "netns",
+            "exec",
+            node.namespace,
+            "ss",
+            "-Htn",
+            "state",
+            "established",
+            "dst",
+            str(arbiter.mgmt),
+        )
+        ports = sorted({line.split()[2].rsplit(":", 1)[1] for line in shown.splitlines()})
+        if ports:
+            chosen = f"{{ {', '.join(ports)} }} drop"
+            rules.append(PortRule(node.mgmt_port, "from", f"ip daddr {arbiter.mgmt} tcp sport {chosen}"))
+            rules.append(PortRule(node.mgmt_port, "to", f"ip saddr {arbiter.mgmt} tcp dport {chosen}"))
+    if not rules:
+        raise LabError(f"{node.name} has no connection to the arbiter")
+    how = "packets of its connections to the arbiter lost"
+    return PacketFault("swallow-connections", node.name, topology.switch, rules, how)

@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 from typing import cast
 
-IP_FREEBIND = 15
+IP_FREEBIND, IPV6_FREEBIND = 15, 78
 
 
 class Echo(asyncio.DatagramProtocol):
@@ -42,27 +42,43 @@ def response(request_line: str, node: str, *, healthy: bool) -> bytes:
     return head.encode() + body
 
 
-async def serve(node: str, http: tuple[str, int], echo: tuple[str, int], unhealthy: Path) -> None:
-    """Serve until cancelled."""
+async def serve(
+    node: str, http: tuple[str, int] | None, echoes: list[tuple[str, int]], unhealthy: Path | None
+) -> None:
+    """Serve until cancelled: HTTP if it has an address, and every echo."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = (await asyncio.wait_for(reader.readline(), 5)).decode("latin-1")
             while (await asyncio.wait_for(reader.readline(), 5)).strip():
                 pass
-            writer.write(response(line, node, healthy=not unhealthy.exists()))
+            writer.write(response(line, node, healthy=unhealthy is None or not unhealthy.exists()))
             await writer.drain()
         except (TimeoutError, ConnectionError):
             pass  # the client went away; the next one is served
         finally:
             writer.close()
 
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
-    udp.bind(echo)
-    await asyncio.get_running_loop().create_datagram_endpoint(lambda: Echo(node), sock=udp)
-    server = await asyncio.start_server(answer, *http)
-    await server.serve_forever()
+    loop = asyncio.get_running_loop()
+    for echo in echoes:
+        await loop.create_datagram_endpoint(lambda: Echo(node), sock=_echo_socket(echo))
+    if http is None:
+        await asyncio.Event().wait()
+    else:
+        await (await asyncio.start_server(answer, *http)).serve_forever()
+
+
+def _echo_socket(address: tuple[str, int]) -> socket.socket:
+    """Return a socket bound to an address that may not be here now."""
+    family, level, option = (
+        (socket.AF_INET6, socket.IPPROTO_IPV6, IPV6_FREEBIND)
+        if ":" in address[0]
+        else (socket.AF_INET, socket.SOL_IP, IP_FREEBIND)
+    )
+    udp = socket.socket(family, socket.SOCK_DGRAM)
+    udp.setsockopt(level, option, 1)
+    udp.bind(address)
+    return udp
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -74,9 +90,9 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="the service behind a lab's virtual address")
     parser.add_argument("--node", required=True)
-    parser.add_argument("--http", type=_endpoint, required=True, metavar="ADDRESS:PORT")
-    parser.add_argument("--udp", type=_endpoint, required=True, metavar="ADDRESS:PORT")
-    parser.add_argument("--unhealthy", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--http", type=_endpoint, metavar="ADDRESS:PORT")
+    parser.add_argument("--udp", type=_endpoint, action="append", default=[], metavar="ADDRESS:PORT")
+    parser.add_argument("--unhealthy", type=Path, metavar="FILE")
     words = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(words.node, words.http, words.udp, words.unhealthy))

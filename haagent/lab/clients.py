@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from haagent.core.units import MILLISECOND, Duration, Instant
 from haagent.lab.namespaces import inside
@@ -28,12 +28,15 @@ HTTP_PORT = 80
 class UdpProbe:
     """An ordinary client: a datagram every few ms through its own ARP cache; the answer names the node."""
 
-    def __init__(self, client: Node, vip: IPv4Address, record: Record, period: Duration) -> None:
+    def __init__(
+        self, client: Node, vip: IPv4Address | IPv6Address, record: Record, period: Duration
+    ) -> None:
         self.period, self._record = period, record
         self._number = 0
         self._open: dict[int, Instant] = {}
+        family = socket.AF_INET if vip.version == 4 else socket.AF_INET6
         with inside(client.namespace):
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.connect((str(vip), UDP_PORT))
 

@@ -15,14 +15,12 @@ from types import TracebackType
 from typing import Self
 
 from haagent.core.units import Duration
-from haagent.lab.arbiter import EtcdArbiter
+from haagent.lab.arbiter import MEMBERS, start_arbiter
 from haagent.lab.daemons import (
     ClusterSpec,
     DaemonKind,
-    Haagent,
-    Keepalived,
+    OnNode,
     daemon,
-    etcd_block,
     keepalived_conf,
     peers_block,
 )
@@ -30,9 +28,10 @@ from haagent.lab.faults import ArbiterServers
 from haagent.lab.namespaces import LabError
 from haagent.lab.observations import FaultSpan, Record
 from haagent.lab.observers import Observer, Pace, observe
-from haagent.lab.services import NodeService
+from haagent.lab.services import NodeService, Service
 from haagent.lab.topology import Node, Topology, build
 
+DOMAIN = "haagent"  # of an arbiter block that names none
 StartArbiter = Callable[[Topology], ArbiterServers]
 
 
@@ -71,12 +70,12 @@ class Cluster:
 
     def _build(self) -> None:
         options = self.options
-        self.topology = self._stack.enter_context(build(len(options.kinds), options.arbiters))
+        self.topology = self._stack.enter_context(self._wire())
         self.servers = options.arbiter(self.topology) if options.arbiter else None
         if self.servers is not None:
             self._stack.callback(self.servers.stop)
         self.services = {node.name: self._service(node) for node in self.topology.nodes if options.services}
-        self.observer: Observer = observe(self.topology, self.spec.vips, options.pace)
+        self.observer: Observer = self._observe()
         self._stack.callback(self.observer.stop)
         self.daemons = {
             node.name: self._daemon(kind, node)
@@ -86,14 +85,20 @@ class Cluster:
             self._stack.callback(one.stop)
             one.start()
 
-    def _service(self, node: Node) -> NodeService:
+    def _wire(self) -> Topology:
+        return build(len(self.options.kinds), self.options.arbiters)
+
+    def _observe(self) -> Observer:
+        return observe(self.topology, self.spec.vips, self.options.pace)
+
+    def _service(self, node: Node) -> Service:
         service = NodeService(node, self.spec.vips, self.topology.workdir / node.name)
         self._stack.callback(service.stop)
         service.start()
         return service
 
-    def _daemon(self, kind: DaemonKind, node: Node) -> Keepalived | Haagent:
-        arbiter = etcd_block(self.servers.endpoints) if self.servers is not None else ""
+    def _daemon(self, kind: DaemonKind, node: Node) -> OnNode:
+        arbiter = self.servers.block() if self.servers is not None else ""
         return daemon(
             kind,
             node,
@@ -172,8 +177,10 @@ class Cluster:
         self.close()
 
 
-def standard(kind: DaemonKind, nodes: int, spec: ClusterSpec, *, failsafe: bool = True) -> ClusterOptions:
-    """Return the usual cluster: ``kind`` on every node; for haagent a three-member etcd as its arbiter.
+def standard(
+    kind: DaemonKind, nodes: int, spec: ClusterSpec, *, failsafe: bool = True, arbiter: str = "etcd"
+) -> ClusterOptions:
+    """Return the usual cluster: ``kind`` on every node; for haagent an ``arbiter`` (``lab.arbiter.MEMBERS``).
 
     With ``failsafe`` the nodes also renew by promises, over lan and mgmt.
     """
@@ -181,7 +188,13 @@ def standard(kind: DaemonKind, nodes: int, spec: ClusterSpec, *, failsafe: bool 
     if kind == "keepalived":
         return ClusterOptions(kinds=kinds, spec=spec)
     addition = _know_each_other if failsafe else _nothing
-    return ClusterOptions(kinds=kinds, spec=spec, arbiters=3, arbiter=EtcdArbiter, addition=addition)
+    return ClusterOptions(
+        kinds=kinds,
+        spec=spec,
+        arbiters=MEMBERS[arbiter],
+        arbiter=lambda topology: start_arbiter((arbiter,), topology, DOMAIN),
+        addition=addition,
+    )
 
 
 def _know_each_other(_node: Node, topology: Topology) -> str:

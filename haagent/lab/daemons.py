@@ -78,7 +78,7 @@ class Daemon(Protocol):
     """One daemon on one node. ``name`` is the node's; ``process`` is None before the first start."""
 
     name: str
-    kind: DaemonKind
+    kind: str
 
     @property
     def process(self) -> NodeProcess | None: ...
@@ -86,10 +86,10 @@ class Daemon(Protocol):
     def stop(self) -> None: ...
 
 
-class _OnNode:
-    """What both have in common: files in a directory of their own, one process at a time."""
+class OnNode:
+    """What all have in common: files in a directory of their own, one process at a time."""
 
-    kind: DaemonKind
+    kind: str = ""
 
     def __init__(self, node: Node, directory: Path) -> None:
         self.node, self.name, self.directory = node, node.name, directory
@@ -121,10 +121,10 @@ class _OnNode:
             self._process.stop()
 
 
-class Keepalived(_OnNode):
+class Keepalived(OnNode):
     """Debian's keepalived, in the foreground, VRRP only."""
 
-    kind: DaemonKind = "keepalived"
+    kind = "keepalived"
 
     def __init__(self, node: Node, directory: Path, configuration: str) -> None:
         if shutil.which("keepalived") is None:
@@ -152,10 +152,10 @@ class Keepalived(_OnNode):
         )  # fmt: skip
 
 
-class Haagent(_OnNode):
+class Haagent(OnNode):
     """haagent, in the foreground, from the interpreter that runs the lab."""
 
-    kind: DaemonKind = "haagent"
+    kind = "haagent"
 
     def __init__(self, node: Node, directory: Path, configuration: str, addition: str) -> None:
         super().__init__(node, directory)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from haagent.lab.cluster import Cluster
-from haagent.lab.daemons import Haagent, Keepalived
+from haagent.lab.daemons import OnNode
 from haagent.lab.drawing import draw
 from haagent.lab.observations import Record
 from haagent.lab.processes import NodeProcess
@@ -33,7 +33,7 @@ class Evidence:
     def __init__(self, directory: Path, again: str) -> None:
         self._directory, self._again = directory, again
         self._kept: Counter[Kind] = Counter()
-        self._daemons: tuple[Haagent | Keepalived, ...] = ()
+        self._daemons: tuple[OnNode, ...] = ()
         self._capture: NodeProcess | None = None
         self._ring: Path | None = None
 
@@ -79,12 +79,13 @@ class Evidence:
         (place / "observed.json").write_text(json.dumps(asdict(piece)))
         (place / "observed.svg").write_text(draw(verdict, title))
         for daemon in self._daemons:
-            _copy(daemon.directory, place / daemon.name)
+            copy_files(daemon.directory, place / daemon.name)
         if self._ring is not None:
-            _copy(self._ring, place / "capture")
+            copy_files(self._ring, place / "capture")
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a node's files: no sockets, no keys."""
     shutil.copytree(source, target, ignore=_no_evidence, dirs_exist_ok=True)
 
 

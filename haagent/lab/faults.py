@@ -50,6 +50,7 @@ class ArbiterServers(Protocol):
     def endpoints(self) -> tuple[str, ...]: ...
     @property
     def size(self) -> int: ...
+    def block(self, words: str = "") -> str: ...
     def freeze(self, members: int) -> None: ...
     def thaw(self) -> None: ...
     def kill(self, members: int) -> None: ...
@@ -161,17 +162,26 @@ def _both_ways(port: str, statement: str, ways: Sequence[Way] = BOTH) -> list[Po
     return [PortRule(port, way, statement) for way in ways]
 
 
+def _on_lans(node: Node, statement: str, ways: Sequence[Way] = BOTH) -> list[PortRule]:
+    return [rule for port in node.lan_ports for rule in _both_ways(port, statement, ways)]
+
+
+def _vrrp_lost(node: Node, ways: Sequence[Way] = BOTH) -> list[PortRule]:
+    return [rule for match in VRRP_MATCHES for rule in _on_lans(node, f"{match} drop", ways)]
+
+
 def cut_vrrp(topology: Topology, node: Node, ways: Sequence[Way] = BOTH) -> PacketFault:
     """Lose only VRRP adverts of a node (or one way of them): the classic split."""
-    rules = [rule for match in VRRP_MATCHES for rule in _both_ways(node.lan_port, f"{match} drop", ways)]
+    rules = _vrrp_lost(node, ways)
     side = "" if len(ways) == 2 else f", only what it {'sends' if ways[0] == 'from' else 'gets'}"
     return PacketFault("cut-vrrp", node.name, topology.switch, rules, f"VRRP adverts lost{side}")
 
 
 def cut_lan(topology: Topology, node: Node, ways: Sequence[Way] = BOTH) -> PacketFault:
     """Lose everything on a node's lan wire (or one way of it), with the carrier still up."""
-    rules = _both_ways(node.lan_port, "drop", ways)
-    return PacketFault("cut-lan", node.name, topology.switch, rules, "all lan traffic lost")
+    rules = _on_lans(node, "drop", ways)
+    side = "" if len(ways) == 2 else f", only what it {'sends' if ways[0] == 'from' else 'gets'}"
+    return PacketFault("cut-lan", node.name, topology.switch, rules, f"all lan traffic lost{side}")
 
 
 def cut_arbiter(
@@ -207,11 +217,11 @@ def partition(topology: Topology, node: Node) -> PacketFault:
     The lan drops what comes from or goes to other nodes, so the client still sees whoever answers.
     """
     rules = _both_ways(node.mgmt_port, "drop")
-    rules += [rule for match in VRRP_MATCHES for rule in _both_ways(node.lan_port, f"{match} drop")]
-    for other in topology.nodes:
-        if other.name != node.name:
-            rules.append(PortRule(node.lan_port, "to", f"ether saddr {_mac(other)} drop"))
-            rules.append(PortRule(node.lan_port, "from", f"ether daddr {_mac(other)} drop"))
+    rules += _vrrp_lost(node)
+    for wire in node.lans:
+        for mac in _other_macs(topology, node, wire.network):
+            rules.append(PortRule(wire.port, "to", f"ether saddr {mac} drop"))
+            rules.append(PortRule(wire.port, "from", f"ether daddr {mac} drop"))
     return PacketFault(
         "partition", node.name, topology.switch, rules, "cut from peers and arbiter, clients still reach it"
     )
@@ -219,20 +229,22 @@ def partition(topology: Topology, node: Node) -> PacketFault:
 
 def isolate(topology: Topology, node: Node) -> PacketFault:
     """Cut a node from everybody on both networks."""
-    rules = _both_ways(node.lan_port, "drop") + _both_ways(node.mgmt_port, "drop")
+    rules = _on_lans(node, "drop") + _both_ways(node.mgmt_port, "drop")
     return PacketFault("isolate", node.name, topology.switch, rules, "cut from everybody")
 
 
-def lose(topology: Topology, node: Node, percent: int, port: str | None = None) -> PacketFault:
-    """Drop ``percent`` of the packets of a node's lan (or of ``port``) at random, each way."""
+def lose(topology: Topology, node: Node, percent: int) -> PacketFault:
+    """Drop ``percent`` of the packets of a node's lans at random, each way."""
     if not 0 < percent <= 100:
         raise LabError(f"loss of {percent} %: 1 to 100 accepted")
-    rules = _both_ways(port or node.lan_port, f"numgen random mod 100 < {percent} drop")
+    rules = _on_lans(node, f"numgen random mod 100 < {percent} drop")
     return PacketFault(f"lose-{percent}", node.name, topology.switch, rules, f"{percent} % of packets lost")
 
 
-def _mac(node: Node) -> str:
-    return ":".join(f"{byte:02x}" for byte in node.mac)
+def _other_macs(topology: Topology, node: Node, network: str) -> list[str]:
+    """Return the MAC addresses of the other nodes in one network, as nft writes them."""
+    wires = (other.wire(network) for other in topology.nodes if other.name != node.name)
+    return [wire.mac.hex(":") for wire in wires if wire is not None]
 
 
 class LinkDown:

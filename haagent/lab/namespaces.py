@@ -10,7 +10,7 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from haagent.errors import HaagentError
@@ -24,11 +24,11 @@ class LabError(HaagentError):
     """The lab cannot be built or run: what was tried, and what the system answered."""
 
 
-def require_lab_host() -> None:
+def require_lab_host(programs: Sequence[str] = ("ip", "nft", "haproxy")) -> None:
     """Raise LabError unless this process may make namespaces and has the programs the lab starts."""
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces and needs root (try: sudo haagent lab ...)")
-    missing = [name for name in ("ip", "nft", "haproxy") if shutil.which(name) is None]
+    missing = [name for name in programs if shutil.which(name) is None]
     if missing:
         raise LabError(
             f"the lab needs {', '.join(missing)}; on Debian: apt install iproute2 nftables haproxy"

@@ -6,47 +6,80 @@ import time
 from collections.abc import Callable
 
 from haagent.core.units import Duration
-from haagent.lab import faults
-from haagent.lab.arbiter import EtcdArbiter
+from haagent.lab import faults, host_faults, process_faults
+from haagent.lab.arbiter import ServerArbiter, breakable
 from haagent.lab.arbiter_faults import KillLeaders, WipeArbiter
 from haagent.lab.cluster import Cluster
-from haagent.lab.faults import Fault
+from haagent.lab.faults import ArbiterServers, Fault, Restartable
 from haagent.lab.namespaces import LabError
 from haagent.lab.observations import FaultSpan
 from haagent.lab.shots import Shot
+from haagent.lab.topology import Node, Topology
 
-ON_NODES: dict[str, Callable[[Cluster, str], Fault]] = {
-    "kill": lambda c, n: faults.Kill(c.daemons[n]),
-    "freeze": lambda c, n: faults.Freeze(c.daemons[n]),
-    "stop": lambda c, n: faults.Stop(c.daemons[n]),
-    "cut-vrrp": lambda c, n: faults.cut_vrrp(c.topology, c.topology.node(n)),
-    "mute": lambda c, n: faults.cut_vrrp(c.topology, c.topology.node(n), ("from",)),
-    "deaf": lambda c, n: faults.cut_vrrp(c.topology, c.topology.node(n), ("to",)),
-    "partition": lambda c, n: faults.partition(c.topology, c.topology.node(n)),
-    "isolate": lambda c, n: faults.isolate(c.topology, c.topology.node(n)),
-    "cut-lan": lambda c, n: faults.cut_lan(c.topology, c.topology.node(n)),
-    "cut-arbiter": lambda c, n: faults.cut_arbiter(c.topology, c.topology.node(n)),
-    "reset-arbiter": lambda c, n: faults.cut_arbiter(c.topology, c.topology.node(n), reject=True),
-    "cut-mgmt": lambda c, n: faults.cut_mgmt(c.topology, c.topology.node(n)),
-    "link-down": lambda c, n: faults.LinkDown(c.topology, c.topology.node(n)),
+OnNode = Callable[[Cluster, str], Fault]
+
+
+def _daemon(make: Callable[[Restartable], Fault]) -> OnNode:
+    return lambda cluster, name: make(cluster.daemons[name])
+
+
+def _wired(make: Callable[[Topology, Node], Fault]) -> OnNode:
+    return lambda cluster, name: make(cluster.topology, cluster.topology.node(name))
+
+
+ON_NODES: dict[str, OnNode] = {
+    "kill": _daemon(faults.Kill),
+    "freeze": _daemon(faults.Freeze),
+    "stop": _daemon(faults.Stop),
+    "kill-worker": _daemon(process_faults.KillWorker),
+    "kill-supervisor": _daemon(process_faults.KillSupervisor),
+    "restart-at-once": _daemon(process_faults.RestartAtOnce),
+    "reload": _daemon(process_faults.Reload),
+    "no-descriptors": _daemon(process_faults.no_descriptors),
+    "no-writes": _daemon(process_faults.no_writes),
+    "cut-vrrp": _wired(faults.cut_vrrp),
+    "mute": _wired(lambda topology, node: faults.cut_vrrp(topology, node, ("from",))),
+    "deaf": _wired(lambda topology, node: faults.cut_vrrp(topology, node, ("to",))),
+    "partition": _wired(faults.partition),
+    "isolate": _wired(faults.isolate),
+    "cut-lan": _wired(faults.cut_lan),
+    "cut-lan-out": _wired(lambda topology, node: faults.cut_lan(topology, node, ("from",))),
+    "cut-lan-in": _wired(lambda topology, node: faults.cut_lan(topology, node, ("to",))),
+    "cut-arbiter": _wired(faults.cut_arbiter),
+    "reset-arbiter": _wired(lambda topology, node: faults.cut_arbiter(topology, node, reject=True)),
+    "cut-mgmt": _wired(faults.cut_mgmt),
+    "link-down": _wired(faults.LinkDown),
+    "link-flap": _wired(host_faults.Flap),
+    "interface-down": _wired(lambda _topology, node: host_faults.InterfaceDown(node, node.lans[0].interface)),
     "delete-address": lambda c, n: faults.DeleteAddress(c.topology.node(n), f"{c.spec.vip4}/32"),
-    "lose-30": lambda c, n: faults.lose(c.topology, c.topology.node(n), 30),
+    "lose-30": _wired(lambda topology, node: faults.lose(topology, node, 30)),
+    "lose-50": _wired(lambda topology, node: faults.lose(topology, node, 50)),
+    "corrupt-adverts": _wired(host_faults.corrupt_adverts),
+    "duplicate": _wired(host_faults.duplicate),
+    "slow-link": _wired(host_faults.SlowLink),
 }
-ON_ARBITER: dict[str, Callable[[EtcdArbiter], Fault]] = {
+ON_ARBITER: dict[str, Callable[[ArbiterServers], Fault]] = {
     "freeze-arbiter-1": lambda a: faults.FreezeArbiter(a, 1),
     "freeze-arbiter-all": lambda a: faults.FreezeArbiter(a, a.size),
     "kill-arbiter-1": lambda a: faults.KillArbiter(a, 1),
     "kill-arbiter-2": lambda a: faults.KillArbiter(a, 2),
-    "kill-leader-loop": KillLeaders,
-    "wipe-arbiter": WipeArbiter,
+    "kill-leader-loop": lambda a: KillLeaders(_led(a)),
+    "wipe-arbiter": lambda a: WipeArbiter(_led(a)),
 }
 
 
+def _led(servers: ArbiterServers) -> ServerArbiter:
+    found = breakable(servers)
+    if found is None:
+        raise LabError("only an arbiter made of servers has a leader and records that can be deleted")
+    return found
+
+
 class Nothing:
-    """What a fault of the arbiter is to a cluster without one: the same time passes, nothing breaks."""
+    """What a fault of the arbiter is where it has no servers, or is none: the same time passes, nothing breaks."""
 
     target = "arbiter"
-    description = "nothing: this cluster has no arbiter"
+    description = "nothing: this cluster has no servers of an arbiter"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -61,10 +94,8 @@ class Nothing:
 def aim(shot: Shot, cluster: Cluster, owner: str) -> Fault:
     """Return the fault ``shot`` is while ``owner`` owns the address."""
     if shot.role == "arbiter":
-        if cluster.servers is None:
+        if cluster.servers is None or not cluster.servers.size:
             return Nothing(shot.fault)
-        if not isinstance(cluster.servers, EtcdArbiter):
-            raise LabError(f"{shot.fault}: only an etcd of the lab can be broken so")
         return ON_ARBITER[shot.fault](cluster.servers)
     others = [name for name in cluster.daemons if name != owner]
     other = others[shot.pick % len(others)]

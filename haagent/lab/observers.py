@@ -21,7 +21,7 @@ from typing import Protocol
 from haagent.core.units import MILLISECOND, Duration, Instant
 from haagent.lab import probes
 from haagent.lab.clients import HttpProbe, UdpProbe
-from haagent.lab.namespaces import inside
+from haagent.lab.namespaces import LabError, inside
 from haagent.lab.observations import AddressChange, Advert, Answer, Record, Round
 from haagent.lab.topology import CLIENT4, CLIENT6, Node, Topology
 
@@ -40,6 +40,38 @@ class Pace:
     http: Duration = 50 * MILLISECOND
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Addresses that one node at a time may have in ``network``, and where its client asks for them from.
+
+    ``askers`` is the first of 32 addresses for ARP questions, None where the network has no room for them: then the echo
+    probe alone is judged, which is stricter.
+    """
+
+    addresses: tuple[IPv4Address | IPv6Address, ...]
+    network: str = "lan"
+    client4: IPv4Address = CLIENT4
+    client6: IPv6Address = CLIENT6
+    askers: IPv4Address | None = probes.SOURCE4
+
+    def questions(self, mac: bytes, number: int) -> list[bytes]:
+        """Return the frames of round ``number``, from the client's ``mac``."""
+        return [frame for address in self.addresses for frame in self._ask(mac, address, number)]
+
+    def _ask(
+        self, mac: bytes, address: IPv4Address | IPv6Address, number: int
+    ) -> tuple[bytes, ...] | list[bytes]:
+        if isinstance(address, IPv4Address):
+            echo = probes.echo_request(mac, self.client4, address, number)
+            return (
+                [echo]
+                if self.askers is None
+                else [probes.arp_request(mac, address, number, self.askers), echo]
+            )
+        solicitation = probes.neighbour_solicitation(mac, address, number)
+        return [solicitation, probes.echo6_request(mac, self.client6, address, number)]
+
+
 class Source(Protocol):
     """One observer: it registers its sockets, is called when one is readable, and every ``period`` (0: never)."""
 
@@ -54,15 +86,16 @@ class Source(Protocol):
 class WireProbe:
     """Asks all nodes at once who has the addresses, and hears adverts."""
 
-    def __init__(
-        self, topology: Topology, vips: Sequence[IPv4Address | IPv6Address], record: Record, period: Duration
-    ) -> None:
-        self.period, self._record, self._vips = period, record, tuple(vips)
-        self._names, self._mac = topology.by_mac(), topology.client.mac
-        self._number = 0
+    def __init__(self, topology: Topology, watch: Watch, record: Record, period: Duration) -> None:
+        self.period, self._record, self._watch = period, record, watch
+        self._names, self._number = topology.by_mac(), 0
+        wire = topology.client.wire(watch.network)
+        if wire is None:
+            raise LabError(f"the client has no wire in {watch.network}")
+        self._mac = wire.mac
         with inside(topology.client.namespace):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self._socket.bind(("lan", 0))
+            self._socket.bind((wire.interface, 0))
         self._socket.setblocking(False)
 
     def attach(self, selector: selectors.BaseSelector) -> None:
@@ -75,10 +108,9 @@ class WireProbe:
         self.readable(self._socket, now)
         self._number += 1
         self._record.rounds.append(Round(self._number, time.monotonic_ns()))
-        for vip in self._vips:
-            for frame in _questions(self._mac, vip, self._number):
-                with contextlib.suppress(OSError):
-                    self._socket.send(frame)
+        for frame in self._watch.questions(self._mac, self._number):
+            with contextlib.suppress(OSError):
+                self._socket.send(frame)
 
     def readable(self, ready: socket.socket, now: Instant) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -88,23 +120,14 @@ class WireProbe:
                     self._take(frame)
 
     def _take(self, frame: bytes) -> None:
-        seen, at = probes.decode(frame), time.monotonic_ns()
+        seen, at = probes.decode(frame, self._watch.askers or probes.SOURCE4), time.monotonic_ns()
         if seen is None or (node := self._names.get(seen.mac)) is None:
             return
         if isinstance(seen, probes.SeenAdvert):
             self._record.adverts.append(Advert(at, node, seen.version, seen.vrid, seen.priority))
-        elif seen.address in self._vips:
+        elif seen.address in self._watch.addresses:
             number = self._number - (self._number - seen.round) % seen.modulus
             self._record.answers.append(Answer(number, seen.probe, node, at))
-
-
-def _questions(mac: bytes, vip: IPv4Address | IPv6Address, number: int) -> tuple[bytes, ...]:
-    if isinstance(vip, IPv4Address):
-        return probes.arp_request(mac, vip, number), probes.echo_request(mac, CLIENT4, vip, number)
-    return (
-        probes.neighbour_solicitation(mac, vip, number),
-        probes.echo6_request(mac, CLIENT6, vip, number),
-    )
 
 
 class AddressWatch:
@@ -179,10 +202,11 @@ def _ifaddr(message: bytes) -> str:
 
 @dataclass
 class Observer:
-    """Runs sources in a thread and fills ``record``. Start once, stop once."""
+    """Runs sources in a thread and fills ``record`` and ``others``. Start once, stop once."""
 
     record: Record
     sources: Sequence[Source]
+    others: Sequence[Record] = ()
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
@@ -198,18 +222,19 @@ class Observer:
         if self._thread is not None:
             self._thread.join(timeout=5)
             self._thread = None
-        if not self.record.end:
-            self.record.end = time.monotonic_ns()
+        for record in (self.record, *self.others):
+            record.end = record.end or time.monotonic_ns()
         if self._error is not None:
             raise self._error
         return self.record
 
-    def owners(self) -> frozenset[str]:
+    def owners(self, record: Record | None = None) -> frozenset[str]:
         """Return who answered the last complete round; a hint for waiting, not a verdict."""
-        if len(self.record.rounds) < 2:
+        seen = record or self.record
+        if len(seen.rounds) < 2:
             return frozenset()
-        last = self.record.rounds[-1].number - 1
-        return frozenset(answer.node for answer in self.record.answers[-16:] if answer.round == last)
+        last = seen.rounds[-1].number - 1
+        return frozenset(answer.node for answer in seen.answers[-16:] if answer.round == last)
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -253,7 +278,7 @@ def observe(
     names = tuple(node.name for node in topology.nodes)
     record = Record(nodes=names, begin=time.monotonic_ns(), round_period=pace.round)
     sources: list[Source] = [
-        WireProbe(topology, vips, record, pace.round),
+        WireProbe(topology, Watch(tuple(vips)), record, pace.round),
         AddressWatch(topology.nodes, record, [str(vip) for vip in vips]),
     ]
     first = next((vip for vip in vips if isinstance(vip, IPv4Address)), None)

@@ -55,9 +55,9 @@ def checksum(data: bytes) -> int:
     return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
 
 
-def arp_request(mac: bytes, target: IPv4Address, number: int) -> bytes:
-    """Ask who has ``target``, for round ``number``."""
-    source = SOURCE4 + number % SOURCES
+def arp_request(mac: bytes, target: IPv4Address, number: int, first: IPv4Address = SOURCE4) -> bytes:
+    """Ask who has ``target``, for round ``number``; ``first`` is the first of the ``SOURCES`` addresses."""
+    source = first + number % SOURCES
     head = struct.pack("!HHBBH", 1, IPV4, 6, 4, 1)
     return _ethernet(mac, ARP) + head + mac + source.packed + bytes(6) + target.packed
 
@@ -102,13 +102,16 @@ def _icmpv6(
     return _ethernet(mac, IPV6) + header + struct.pack("!BBH", kind, 0, sum_) + body
 
 
-def decode(frame: bytes) -> SeenAnswer | SeenAdvert | None:
-    """Read one Ethernet frame; None when it is none of an answer's or an advert's."""
+def decode(frame: bytes, first: IPv4Address = SOURCE4) -> SeenAnswer | SeenAdvert | None:
+    """Read one Ethernet frame; None when it is none of an answer's or an advert's.
+
+    ``first`` is the first address that ARP questions come from.
+    """
     if len(frame) < 34:
         return None
     mac, kind = frame[6:12], int.from_bytes(frame[12:14], "big")
     if kind == ARP:
-        return _decode_arp(mac, frame[14:])
+        return _decode_arp(mac, frame[14:], first)
     if kind == IPV4:
         return _decode_ipv4(mac, frame[14:])
     if kind == IPV6 and len(frame) >= 62:
@@ -116,10 +119,10 @@ def decode(frame: bytes) -> SeenAnswer | SeenAdvert | None:
     return None
 
 
-def _decode_arp(mac: bytes, packet: bytes) -> SeenAnswer | None:
+def _decode_arp(mac: bytes, packet: bytes, first: IPv4Address) -> SeenAnswer | None:
     if len(packet) < 28 or packet[6:8] != b"\0\x02":
         return None
-    source = int.from_bytes(packet[24:28], "big") - int(SOURCE4)
+    source = int.from_bytes(packet[24:28], "big") - int(first)
     if not 0 <= source < SOURCES:
         return None
     return SeenAnswer(mac, "arp", IPv4Address(packet[14:18]), source, SOURCES)

@@ -86,9 +86,9 @@ def _delete_address(cluster: Cluster, owner: str) -> Fault:
 
 
 def _servers(cluster: Cluster) -> ArbiterServers:
-    if cluster.servers is None:
+    if cluster.servers is None or not cluster.servers.size:
         raise LabError(
-            "this scenario breaks the arbiter, and the cluster has none (keepalived knows no arbiter)"
+            "this scenario breaks the arbiter's servers, and there are none (keepalived knows no arbiter)"
         )
     return cluster.servers
 

@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
-import socket
 import subprocess
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from haagent.errors import HaagentError
+from haagent.lab.members import Member, Members, ServerError, Site
 
-START_TIMEOUT = 20.0
 ROOT_PASSWORD = "lab-root"
-
-
-class ServerError(HaagentError):
-    """A server of the lab did not start or refused a command; the text ends with its own last words."""
 
 
 def require_etcd() -> None:
@@ -34,14 +24,6 @@ def require_etcd() -> None:
         raise ServerError(
             f"no {' and no '.join(missing)} here; on Debian: apt install etcd-server etcd-client"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where a member runs: an address, and the namespace that has it (None: the caller's own)."""
-
-    address: str = "127.0.0.1"
-    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +92,19 @@ class EtcdOptions:
     election: int = 1000
 
 
-@dataclass(slots=True)
-class EtcdMember:
+@dataclass(slots=True, kw_only=True)
+class EtcdMember(Member):
     """One etcd process, running or not; ``endpoint`` is host:port for clients."""
 
-    name: str
-    site: Site
     client_port: int
     peer_port: int
-    argv: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def endpoint(self) -> str:
         return f"{self.site.address}:{self.client_port}"
 
-    @property
-    def pid(self) -> int:
-        """The pid of the running etcd."""
-        if self.process is None:
-            raise ServerError(f"{self.name} is not running")
-        return self.process.pid
 
-
-class EtcdCluster:
+class EtcdCluster(Members[EtcdMember]):
     """A cluster in ``directory``, one member per site. A context manager; ``start`` returns when it has a leader."""
 
     def __init__(
@@ -141,9 +112,6 @@ class EtcdCluster:
     ) -> None:
         self.directory, self.options = directory, options or EtcdOptions()
         self.members = tuple(_place(number, site) for number, site in enumerate(sites, start=1))
-        peers = ",".join(f"{m.name}=http://{m.site.address}:{m.peer_port}" for m in self.members)
-        for member in self.members:
-            member.argv = self._argv(member, peers)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -160,65 +128,15 @@ class EtcdCluster:
             words |= {"username": self.options.user, "password": self.options.password}
         return words
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def start(self) -> None:
         """Start every member, wait for a leader, and set up the user if one is asked for."""
         require_etcd()
         self.directory.mkdir(parents=True, exist_ok=True)
         for member in self.members:
-            self._spawn(member)
+            self.spawn(member)
         self.wait_until_healthy()
         if self.options.user is not None:
             self._enable_authentication()
-
-    def wait_until_healthy(self, members: Sequence[EtcdMember] | None = None) -> None:
-        """Wait until each of ``members`` (default: all) can do a linearizable read."""
-        until = time.monotonic() + START_TIMEOUT
-        for member in members or self.members:
-            while not self._healthy(member):
-                if time.monotonic() > until:
-                    raise ServerError(f"{member.name} is not healthy:\n{self.tail(member)}")
-                time.sleep(0.05)
-
-    def kill(self, member: EtcdMember) -> None:
-        """SIGKILL one member and reap it."""
-        if member.process is not None:
-            member.process.kill()
-            member.process.wait(timeout=10)
-            member.process = None
-
-    def restart(self, member: EtcdMember) -> None:
-        """Kill one member if it runs, start it again on its data and wait until it answers."""
-        self.kill(member)
-        self._spawn(member)
-        self.wait_until_healthy((member,))
-
-    def revive(self) -> None:
-        """Start every member that was killed on its data, all at once: none answers without a majority."""
-        for member in self.members:
-            if member.process is None:
-                self._spawn(member)
-        self.wait_until_healthy()
-
-    def freeze(self, member: EtcdMember) -> None:
-        """SIGSTOP one member: its connections stay open and silent."""
-        self._signal(member, signal.SIGSTOP)
-
-    def thaw(self, member: EtcdMember) -> None:
-        """SIGCONT one member."""
-        self._signal(member, signal.SIGCONT)
 
     def leader(self) -> EtcdMember:
         """Return the member that leads. Raises ServerError if none says so."""
@@ -236,7 +154,7 @@ class EtcdCluster:
         stdin: str | None = None,
     ) -> str:
         """Run etcdctl, as root where there are users, and return its output. Raises ServerError."""
-        command = [*self._inside(self.members[0]), "env", "ETCDCTL_API=3", "etcdctl", *arguments]
+        command = [*self.members[0].site.inside(), "env", "ETCDCTL_API=3", "etcdctl", *arguments]
         command += ["--endpoints", ",".join(endpoints or self.endpoints), f"--command-timeout={timeout}s"]
         if (tls := self.options.certificates) is not None:
             command += ["--cacert", str(tls.ca), "--cert", str(tls.client_cert), "--key", str(tls.client_key)]
@@ -249,23 +167,40 @@ class EtcdCluster:
             raise ServerError(f"etcdctl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def tail(self, member: EtcdMember, lines: int = 15) -> str:
-        """Return the end of a member's log."""
-        log = self._log(member)
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+    def save(self) -> None:
+        """Take a snapshot, for ``restore``, as an operator's backup does."""
+        self.etcdctl("snapshot", "save", str(self._snapshot), endpoints=(self.members[0].endpoint,))
+
+    def restore(self) -> None:
+        """Kill every member and make a new cluster of the last snapshot, as etcd's manual says."""
+        for member in self.members:
+            self.kill(member)
+            data = self.directory / member.name
+            shutil.rmtree(data)
+            words = {"name": member.name, "initial-cluster": self._peers(), "data-dir": str(data)}
+            words["initial-advertise-peer-urls"] = f"http://{member.site.address}:{member.peer_port}"
+            options = (f"--{word}={value}" for word, value in words.items())
+            self.etcdctl("snapshot", "restore", str(self._snapshot), *options)
+        self.revive()
+
+    @property
+    def _snapshot(self) -> Path:
+        return self.directory / "snapshot.db"
 
     def close(self) -> None:
         """Kill every member and remove its data and log. Idempotent."""
+        self._snapshot.unlink(missing_ok=True)
         for member in self.members:
             self.kill(member)
             shutil.rmtree(self.directory / member.name, ignore_errors=True)
-            self._log(member).unlink(missing_ok=True)
+            self.log(member).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()
 
     _authenticated = False
 
-    def _argv(self, member: EtcdMember, peers: str) -> tuple[str, ...]:
+    def command(self, member: EtcdMember) -> tuple[str, ...]:
+        """Return etcd with all its options."""
         options, tls = self.options, self.options.certificates
         client = f"{'https' if tls else 'http'}://{member.endpoint}"
         peer = f"http://{member.site.address}:{member.peer_port}"
@@ -276,7 +211,7 @@ class EtcdCluster:
             "advertise-client-urls": client,
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
-            "initial-cluster": peers,
+            "initial-cluster": self._peers(),
             "heartbeat-interval": str(options.heartbeat),
             "election-timeout": str(options.election),
         }
@@ -285,30 +220,17 @@ class EtcdCluster:
             words |= {"trusted-ca-file": str(tls.ca), "client-cert-auth": "true"}
         return ("etcd", *(f"--{word}={value}" for word, value in words.items()))
 
-    def _spawn(self, member: EtcdMember) -> None:
-        with open(self._log(member), "ab") as log:
-            member.process = subprocess.Popen(
-                [*self._inside(member), *member.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def _peers(self) -> str:
+        return ",".join(f"{m.name}=http://{m.site.address}:{m.peer_port}" for m in self.members)
 
-    @staticmethod
-    def _inside(member: EtcdMember) -> tuple[str, ...]:
-        """Return what puts a command into the member's namespace (``ip netns exec`` becomes the command)."""
-        namespace = member.site.namespace
-        return () if namespace is None else ("ip", "netns", "exec", namespace)
+    def log(self, member: EtcdMember) -> Path:
+        """Return the file of the member's output."""
+        return self.directory / f"{member.name}.log"
 
-    @staticmethod
-    def _signal(member: EtcdMember, number: signal.Signals) -> None:
-        if member.process is not None:
-            member.process.send_signal(number)
-
-    def _healthy(self, member: EtcdMember) -> bool:
-        if member.process is None or member.process.poll() is not None:
-            raise ServerError(f"{member.name} ended:\n{self.tail(member)}")
+    def serves(self, member: EtcdMember) -> bool:
+        """Say whether ``member`` can do a linearizable read."""
+        if member.process is None:
+            return False
         try:
             self.etcdctl("get", "health", endpoints=(member.endpoint,), timeout=1.0)
         except (ServerError, subprocess.TimeoutExpired):
@@ -326,15 +248,8 @@ class EtcdCluster:
         self.etcdctl("auth", "enable")
         self._authenticated = True
 
-    def _log(self, member: EtcdMember) -> Path:
-        return self.directory / f"{member.name}.log"
-
 
 def _place(number: int, site: Site) -> EtcdMember:
     """Return a member at ``site``: on etcd's own ports in a namespace, on free ones outside."""
-    if site.namespace is not None:
-        return EtcdMember(f"etcd{number}", site, 2379, 2380)
-    with socket.socket() as client, socket.socket() as peer:
-        client.bind((site.address, 0))
-        peer.bind((site.address, 0))
-        return EtcdMember(f"etcd{number}", site, client.getsockname()[1], peer.getsockname()[1])
+    client, peer = site.ports(2379, 2380)
+    return EtcdMember(name=f"etcd{number}", site=site, client_port=client, peer_port=peer)

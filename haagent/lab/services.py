@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Protocol
 
 from haagent.lab.clients import HTTP_PORT, UDP_PORT
 from haagent.lab.namespaces import run
@@ -44,6 +45,13 @@ backend local
     option httpchk GET /health
     server app {BACKEND} check inter 500ms fall 2 rise 1
 """
+
+
+class Service(Protocol):
+    """What answers on a node behind the virtual addresses."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class NodeService:

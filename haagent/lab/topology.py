@@ -22,6 +22,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -39,8 +40,21 @@ MOST_NODES = 9
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """One cable: ``interface`` in the node's namespace, ``port`` on the switch, where bridge ``network`` is."""
+
+    network: str
+    interface: str
+    port: str
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One machine of the lab. ``lan`` addresses are None on an arbiter; ``mac`` is the lan interface's."""
+    """One machine of the lab. ``lan`` addresses are None on an arbiter; ``mac`` is the first lan interface's.
+
+    ``lans`` are the wires that carry VRRP and virtual addresses: one in the usual lab, several in a rehearsal.
+    """
 
     name: str
     namespace: str
@@ -48,16 +62,22 @@ class Node:
     lan4: IPv4Address | None = None
     lan6: IPv6Address | None = None
     mac: bytes = b""
+    lans: tuple[Wire, ...] = ()
+    mgmt_port: str = ""
 
     @property
     def lan_port(self) -> str:
-        """The switch's end of this node's lan wire."""
-        return f"lan-{self.name}"
+        """The switch's end of this node's first lan wire."""
+        return self.lans[0].port
 
     @property
-    def mgmt_port(self) -> str:
-        """The switch's end of this node's mgmt wire."""
-        return f"mgmt-{self.name}"
+    def lan_ports(self) -> tuple[str, ...]:
+        """The switch's ends of all its lan wires."""
+        return tuple(wire.port for wire in self.lans)
+
+    def wire(self, network: str) -> Wire | None:
+        """Return its wire in ``network``; None where it has none."""
+        return next((wire for wire in self.lans if wire.network == network), None)
 
 
 @dataclass
@@ -82,8 +102,8 @@ class Topology:
         )
 
     def by_mac(self) -> dict[bytes, str]:
-        """Return each node's name by the MAC address it answers with on the lan."""
-        return {node.mac: node.name for node in self.nodes}
+        """Return each node's name by the MAC addresses it answers with on its lans."""
+        return {wire.mac: node.name for node in self.nodes for wire in node.lans}
 
     def destroy(self) -> None:
         """End every process inside the lab, remove its namespaces, files and record. Safe to call twice."""
@@ -106,13 +126,11 @@ def build(nodes: int = 2, arbiters: int = 3, *, prefix: str = "hal") -> Topology
         raise LabError(
             f"{nodes} nodes and {arbiters} arbiters: 1 to {MOST_NODES} and 0 to {MOST_NODES} accepted"
         )
-    name = f"{prefix}{secrets.token_hex(2)}"
     node_names = [f"node{i}" for i in range(1, nodes + 1)]
     arbiter_names = [f"arb{i}" for i in range(1, arbiters + 1)]
-    workdir = Path(tempfile.mkdtemp(prefix=f"haagent-lab-{name}-"))
-    _register(name, ["switch", "client", *node_names, *arbiter_names], workdir)
+    name, workdir = register(prefix, ["switch", "client", *node_names, *arbiter_names])
     try:
-        switch = _switch(name)
+        switch = add_switch(name, ("lan", "mgmt"))
         return Topology(
             name=name,
             workdir=workdir,
@@ -126,7 +144,8 @@ def build(nodes: int = 2, arbiters: int = 3, *, prefix: str = "hal") -> Topology
         raise
 
 
-def _namespace(lab: str, role: str) -> str:
+def add_namespace(lab: str, role: str) -> str:
+    """Make a namespace of a registered lab, its loopback up; return its name."""
     namespace = f"{lab}-{role}"
     run("ip", "netns", "add", namespace)
     # an address of the lab is never in doubt, so duplicate address detection would only cost seconds
@@ -136,57 +155,79 @@ def _namespace(lab: str, role: str) -> str:
     return namespace
 
 
-def _switch(lab: str) -> str:
-    namespace = _namespace(lab, "switch")
-    for bridge in ("lan", "mgmt"):
+def add_switch(lab: str, bridges: Sequence[str]) -> str:
+    """Make the switch's namespace with a bridge per network; return the namespace."""
+    namespace = add_namespace(lab, "switch")
+    for bridge in bridges:
         # multicast snooping off: VRRP groups must reach every port, as on a plain switch
         run("ip", "-n", namespace, "link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
         run("ip", "-n", namespace, "link", "set", bridge, "up")
     return namespace
 
 
-def _wire(switch: str, bridge: str, role: str, namespace: str, *addresses: str) -> bytes:
-    """Connect ``namespace`` to ``bridge`` by an interface of the bridge's name; return its MAC address."""
-    port = f"{bridge}-{role}"
-    run("ip", "-n", switch, "link", "add", port, "type", "veth", "peer", "name", bridge, "netns", namespace)
-    run("ip", "-n", switch, "link", "set", port, "master", bridge, "up")
+def connect(
+    switch: str,
+    network: str,
+    port: str,
+    namespace: str,
+    *,
+    interface: str = "",
+    addresses: Sequence[str] = (),
+) -> Wire:
+    """Connect ``namespace`` to bridge ``network`` by ``interface`` (default: called like the network)."""
+    interface = interface or network
+    ends = ("link", "add", "dev", port, "type", "veth", "peer", "name", interface, "netns", namespace)
+    run("ip", "-n", switch, *ends)
+    run("ip", "-n", switch, "link", "set", port, "master", network, "up")
     for address in addresses:
         nodad = ("nodad",) if ":" in address else ()
-        run("ip", "-n", namespace, "addr", "add", address, "dev", bridge, *nodad)
-    run("ip", "-n", namespace, "link", "set", bridge, "up")
-    link = json.loads(run("ip", "-j", "-n", namespace, "link", "show", bridge))
-    return bytes.fromhex(link[0]["address"].replace(":", ""))
+        run("ip", "-n", namespace, "addr", "add", address, "dev", interface, *nodad)
+    run("ip", "-n", namespace, "link", "set", interface, "up")
+    link = json.loads(run("ip", "-j", "-n", namespace, "link", "show", interface))
+    return Wire(network, interface, port, bytes.fromhex(link[0]["address"].replace(":", "")))
 
 
 def _node(lab: str, switch: str, name: str, number: int) -> Node:
-    namespace = _namespace(lab, name)
-    for family in ("ipv4", "ipv6"):
-        # HAProxy binds the virtual address on every node, present or not
-        sysctl(namespace, f"net.{family}.ip_nonlocal_bind", 1)
+    namespace = add_namespace(lab, name)
+    bind_anywhere(namespace)
     lan4, lan6 = IPv4Address(f"192.0.2.{number}"), IPv6Address(f"2001:db8::{number}")
     mgmt = IPv4Address(f"198.51.100.{number}")
-    mac = _wire(switch, "lan", name, namespace, f"{lan4}/24", f"{lan6}/64")
-    _wire(switch, "mgmt", name, namespace, f"{mgmt}/24")
-    return Node(name, namespace, mgmt, lan4, lan6, mac)
+    lan = connect(switch, "lan", f"lan-{name}", namespace, addresses=(f"{lan4}/24", f"{lan6}/64"))
+    port = connect(switch, "mgmt", f"mgmt-{name}", namespace, addresses=(f"{mgmt}/24",)).port
+    return Node(name, namespace, mgmt, lan4, lan6, lan.mac, (lan,), port)
+
+
+def bind_anywhere(namespace: str) -> None:
+    """Let services bind the virtual address whether it is there or not, as HAProxy's hosts are set up."""
+    for family in ("ipv4", "ipv6"):
+        sysctl(namespace, f"net.{family}.ip_nonlocal_bind", 1)
 
 
 def _arbiter(lab: str, switch: str, name: str, number: int) -> Node:
-    namespace = _namespace(lab, name)
-    mgmt = IPv4Address(f"198.51.100.{number}")
-    _wire(switch, "mgmt", name, namespace, f"{mgmt}/24")
-    return Node(name, namespace, mgmt)
+    return add_arbiter(lab, switch, name, IPv4Address(f"198.51.100.{number}"))
+
+
+def add_arbiter(lab: str, switch: str, name: str, mgmt: IPv4Address) -> Node:
+    """Make a machine for a member of the arbiter, on the mgmt network alone."""
+    namespace = add_namespace(lab, name)
+    wire = connect(switch, "mgmt", f"mgmt-{name}", namespace, addresses=(f"{mgmt}/24",))
+    return Node(name, namespace, mgmt, mgmt_port=wire.port)
 
 
 def _client(lab: str, switch: str) -> Node:
-    namespace = _namespace(lab, "client")
-    mac = _wire(switch, "lan", "client", namespace, f"{CLIENT4}/24", f"{CLIENT6}/64")
-    return Node("client", namespace, None, CLIENT4, CLIENT6, mac)
+    namespace = add_namespace(lab, "client")
+    lan = connect(switch, "lan", "lan-client", namespace, addresses=(f"{CLIENT4}/24", f"{CLIENT6}/64"))
+    return Node("client", namespace, None, CLIENT4, CLIENT6, lan.mac, (lan,))
 
 
-def _register(name: str, roles: list[str], workdir: Path) -> None:
+def register(prefix: str, roles: Sequence[str]) -> tuple[str, Path]:
+    """Choose a lab's name and make its directory; record what ``remove`` will have to remove."""
+    name = f"{prefix}{secrets.token_hex(2)}"
+    workdir = Path(tempfile.mkdtemp(prefix=f"haagent-lab-{name}-"))
     REGISTRY.mkdir(mode=0o755, exist_ok=True)
     record = {"namespaces": [f"{name}-{role}" for role in roles], "workdir": str(workdir), "pid": os.getpid()}
     (REGISTRY / f"{name}.json").write_text(json.dumps(record))
+    return name, workdir
 
 
 def registered() -> tuple[str, ...]:

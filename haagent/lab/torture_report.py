@@ -9,19 +9,16 @@ from html import escape
 from statistics import median
 
 from haagent.core.units import MILLISECOND, SECOND, Duration
+from haagent.lab import page
 from haagent.lab.report import in_words, table
 from haagent.lab.torture import Hit, Tally
 
+LEGEND = (
+    "The longest outage of each; orange: above its budget; red bar: two owners at once; on the axis: none."
+)
 COLUMNS = ("shot", "times", "dual", "outage", "median", "longest", "over budget")
 WIDTH, HEIGHT, LEFT, TOP = 1080, 300, 60, 20
 LOWEST, DECADES = 1, 5  # ms: the picture's axis runs from 1 ms to 100 s
-STYLE = """
-body { font: 15px/1.5 system-ui, "Segoe UI", sans-serif; color: #1c2430; max-width: 1120px; margin: 32px auto; padding: 0 16px }
-h1 { font-size: 26px; margin-bottom: 0 } .good { color: #117a4b } .bad { color: #d3261b } .soft { color: #667085 }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums } td, th { padding: 5px 10px; text-align: right }
-td:first-child, th:first-child { text-align: left } tr { border-bottom: 1px solid #e4e7ec } th { color: #667085; font-weight: 600 }
-code { background: #f7f8fa; padding: 2px 6px } svg text { font: 11px system-ui, sans-serif; fill: #667085 }
-"""
 
 
 def headline(tally: Tally) -> str:
@@ -113,18 +110,25 @@ def _hit(hit: Hit) -> dict[str, object]:
 
 def as_html(tally: Tally, title: str, again: str) -> str:
     """Return one self-contained page."""
-    kind = "bad" if tally.dual or tally.failure or not tally.rounds else "good"
-    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in groups(tally)
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style><p class=soft>{escape(title)}</p>"
-        f'<h1 class="{kind}">{escape(headline(tally).capitalize())}</h1><p>{escape(counters(tally))}</p>'
-        f"{picture(tally)}<table><tr>{head}</tr>{rows}</table>"
-        f"<p class=soft>Again: <code>{escape(again)}</code></p></html>\n"
-    )
+    good = not (tally.dual or tally.failure or not tally.rounds)
+    longest = max((max(hit.outage, hit.outage_after) for hit in tally.hits), default=0)
+    rows = [[escape(cell) for cell in row] for row in groups(tally)]
+    body = (
+        page.verdict(title, headline(tally), counters(tally), good=good),
+        page.tiles((
+            (in_words(tally.dual), "two owners at once", "bad" if tally.dual else "good"),
+            (str(len(tally.hits)), "random faults", ""),
+            (in_words(longest), "longest outage", ""),
+            (str(tally.over), "outages above the plan", "warn" if tally.over else "good"),
+        )),
+        "<main><h2>Every shot</h2>",
+        f'<p class="soft">{LEGEND}</p>',
+        f'<div class="scroll" role="region" aria-label="shots" tabindex="0">{picture(tally)}</div>',
+        "<h2>By kind</h2>",
+        page.table(COLUMNS, rows, COLUMNS[1:], "kinds of shots"),
+        f"<h2>Play it again</h2><pre>{escape(again)}</pre></main>",
+    )  # fmt: skip
+    return page.document(title, body)
 
 
 def picture(tally: Tally) -> str:
@@ -132,21 +136,17 @@ def picture(tally: Tally) -> str:
     step = (WIDTH - LEFT - 20) / max(1, len(tally.hits))
     bottom = HEIGHT - 30
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" role="img">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" style="width:100%;min-width:640px" role="img">'
     ]
     parts.append(f"<title>{escape(headline(tally))}</title>")
     for decade in range(DECADES + 1):
         y = bottom - decade * (bottom - TOP) / DECADES
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e7ec"/>')
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" class="grid-line"/>')
         label = in_words(LOWEST * 10**decade * MILLISECOND)
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
     for index, hit in enumerate(tally.hits):
         parts.append(_mark(hit, LEFT + step * (index + 0.5), step, bottom))
-    words = (
-        "longest outage of each shot; orange: over its budget; red bar: two owners at once; on the axis: none"
-    )
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 6}">{words}</text></svg>')
-    return "".join(parts)
+    return "".join([*parts, "</svg>"])
 
 
 def _mark(hit: Hit, x: float, step: float, bottom: int) -> str:
@@ -156,9 +156,9 @@ def _mark(hit: Hit, x: float, step: float, bottom: int) -> str:
     tip = (
         f"<title>{hit.shot.number} {escape(hit.shot.label)}: {in_words(round(outage * MILLISECOND))}</title>"
     )
-    colour = "#e8890c" if hit.over else "#3b6fd4"
+    dot = "over-dot" if hit.over else "ok-dot"
     bar = ""
     if hit.dual:
         width = max(2.0, step * 0.8)
-        bar = f'<rect x="{x - width / 2:.1f}" y="{TOP}" width="{width:.1f}" height="{bottom - TOP}" fill="#d3261b55"/>'
-    return f'<g>{tip}{bar}<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/></g>'
+        bar = f'<rect x="{x - width / 2:.1f}" y="{TOP}" width="{width:.1f}" height="{bottom - TOP}" class="dual-bar"/>'
+    return f'<g>{tip}{bar}<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="{dot}"/></g>'

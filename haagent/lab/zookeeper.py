@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
-import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from haagent.lab.servers import START_TIMEOUT, Certificates, ServerError, Site
+from haagent.lab.members import Member, Members, ServerError, Site
+from haagent.lab.servers import Certificates
 
 JAR = Path("/usr/share/java/zookeeper.jar")
 # Debian's jar does not name these: the server says what is wrong only through slf4j, and its TLS is netty's
@@ -63,31 +59,18 @@ class ZooKeeperOptions:
     password: str = field(default="", repr=False)
 
 
-@dataclass(slots=True)
-class ZooKeeperServer:
+@dataclass(slots=True, kw_only=True)
+class ZooKeeperServer(Member):
     """One server, running or not. ``plain`` is the port without TLS, which the lab itself uses as well."""
 
     number: int
-    site: Site
     plain: int
     secure: int
     peer: int
     vote: int
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def name(self) -> str:
-        return f"zookeeper{self.number}"
-
-    @property
-    def pid(self) -> int:
-        """The pid of the running server."""
-        if self.process is None:
-            raise ServerError(f"{self.name} is not running")
-        return self.process.pid
 
 
-class ZooKeeperEnsemble:
+class ZooKeeperEnsemble(Members[ZooKeeperServer]):
     """An ensemble in ``directory``, one server per site. A context manager; ``start`` returns when it serves."""
 
     def __init__(
@@ -113,51 +96,14 @@ class ZooKeeperEnsemble:
             return {}
         return {"ca": str(tls.ca), "cert": str(tls.client_cert), "key": str(tls.client_key)}
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def start(self) -> None:
         """Start every server that does not run and wait until all of them serve."""
         require_zookeeper()
         for member in self.members:
             if member.process is None:
                 self._configure(member)
-                self._spawn(member)
+                self.spawn(member)
         self.wait_until_healthy()
-
-    def wait_until_healthy(self, members: Sequence[ZooKeeperServer] | None = None) -> None:
-        """Wait until each of ``members`` (default: all) serves clients."""
-        until = time.monotonic() + START_TIMEOUT
-        for member in members or self.members:
-            while not self._mode(member):
-                if member.process is None or member.process.poll() is not None:
-                    raise ServerError(f"{member.name} ended:\n{self.tail(member)}")
-                if time.monotonic() > until:
-                    raise ServerError(f"{member.name} does not serve:\n{self.tail(member)}")
-                time.sleep(0.05)
-
-    def kill(self, member: ZooKeeperServer) -> None:
-        """SIGKILL one server and reap it."""
-        if member.process is not None:
-            member.process.kill()
-            member.process.wait(timeout=10)
-            member.process = None
-
-    def restart(self, member: ZooKeeperServer) -> None:
-        """Kill one server if it runs, start it again on its data and wait until it serves."""
-        self.kill(member)
-        self._spawn(member)
-        self.wait_until_healthy((member,))
 
     def wipe(self) -> None:
         """Kill every server, remove all data and start anew."""
@@ -166,13 +112,22 @@ class ZooKeeperEnsemble:
             shutil.rmtree(self.directory / member.name / "version-2")
         self.start()
 
-    def freeze(self, member: ZooKeeperServer) -> None:
-        """SIGSTOP one server: its connections stay open and silent."""
-        self._signal(member, signal.SIGSTOP)
+    def save(self) -> None:
+        """Kill every server, copy all data for ``restore`` and start them again."""
+        for member in self.members:
+            self.kill(member)
+            data = self.directory / member.name / "version-2"
+            shutil.copytree(data, data.with_name("saved"), dirs_exist_ok=True)
+        self.revive()
 
-    def thaw(self, member: ZooKeeperServer) -> None:
-        """SIGCONT one server."""
-        self._signal(member, signal.SIGCONT)
+    def restore(self) -> None:
+        """Kill every server and start all on what ``save`` kept."""
+        for member in self.members:
+            self.kill(member)
+            data = self.directory / member.name / "version-2"
+            shutil.rmtree(data)
+            shutil.copytree(data.with_name("saved"), data)
+        self.revive()
 
     def leader(self) -> ZooKeeperServer:
         """Return the server that leads, or the only one. Raises ServerError if none says so."""
@@ -180,11 +135,6 @@ class ZooKeeperEnsemble:
             if self._mode(member) in {"leader", "standalone"}:
                 return member
         raise ServerError("no server says that it leads")
-
-    def tail(self, member: ZooKeeperServer, lines: int = 15) -> str:
-        """Return the end of a server's log."""
-        log = self.directory / member.name / "log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
     def close(self) -> None:
         """Kill every server and remove its data and log. Idempotent."""
@@ -234,34 +184,27 @@ class ZooKeeperEnsemble:
             ]
         return lines
 
-    def _spawn(self, member: ZooKeeperServer) -> None:
+    def command(self, member: ZooKeeperServer) -> tuple[str, ...]:
+        """Return Java with the server and its configuration."""
         directory = self.directory / member.name
         jaas = directory / "jaas.conf"
         login = (f"-Djava.security.auth.login.config={jaas}",) if jaas.exists() else ()
-        command = [
-            *self._inside(member),
-            *JAVA,
-            *login,
-            "-cp",
-            CLASSPATH,
-            MAIN,
-            str(directory / "zoo.cfg"),
-        ]
-        with open(directory / "log", "ab") as log:
-            member.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return (*JAVA, *login, "-cp", CLASSPATH, MAIN, str(directory / "zoo.cfg"))
+
+    def log(self, member: ZooKeeperServer) -> Path:
+        """Return the file of the server's output."""
+        return self.directory / member.name / "log"
+
+    def serves(self, member: ZooKeeperServer) -> bool:
+        """Say whether ``member`` serves clients."""
+        return bool(self._mode(member))
 
     def _mode(self, member: ZooKeeperServer) -> str:
         """Return leader, follower or standalone, as the server says; empty if it does not serve."""
         ask = f"exec 3<>/dev/tcp/{member.site.address}/{member.plain}; printf srvr >&3; cat <&3"
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
-                [*self._inside(member), "bash", "-c", ask],
+                [*member.site.inside(), "bash", "-c", ask],
                 capture_output=True,
                 text=True,
                 timeout=1,
@@ -271,24 +214,10 @@ class ZooKeeperEnsemble:
             return modes[0].removeprefix("Mode: ") if modes else ""
         return ""
 
-    @staticmethod
-    def _inside(member: ZooKeeperServer) -> tuple[str, ...]:
-        """Return what puts a command into the server's namespace (``ip netns exec`` becomes the command)."""
-        namespace = member.site.namespace
-        return () if namespace is None else ("ip", "netns", "exec", namespace)
-
-    @staticmethod
-    def _signal(member: ZooKeeperServer, number: signal.Signals) -> None:
-        if member.process is not None:
-            member.process.send_signal(number)
-
 
 def _place(number: int, site: Site) -> ZooKeeperServer:
     """Return a server at ``site``: on ZooKeeper's own ports in a namespace, on free ones outside."""
-    if site.namespace is not None:
-        return ZooKeeperServer(number, site, 2181, 2281, 2888, 3888)
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(4)]
-        for one in sockets:
-            one.bind((site.address, 0))
-        return ZooKeeperServer(number, site, *(one.getsockname()[1] for one in sockets))
+    plain, secure, peer, vote = site.ports(2181, 2281, 2888, 3888)
+    return ZooKeeperServer(
+        name=f"zookeeper{number}", number=number, site=site, plain=plain, secure=secure, peer=peer, vote=vote
+    )
