@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from haagent.cli.arbiter import arbiter
-from haagent.cli.render import dead_lines, duration, printable, register_lines, status_lines, table
+from haagent.cli.render import dead_lines, printable, register_lines, status_lines, table
 from haagent.cli.status import status
 from haagent.control.document import (
     ArbiterStatus,
@@ -27,6 +27,7 @@ from haagent.control.document import (
 )
 from haagent.control.server import ControlServer
 from haagent.control.snapshot import snapshot_path, socket_path, write_snapshot
+from haagent.control.words import duration
 from haagent.core.units import MILLISECOND, SECOND
 
 

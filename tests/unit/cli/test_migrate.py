@@ -1,0 +1,57 @@
+"""``haagent migrate`` prints what can be used as it is, and refuses what keepalived would have let pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from haagent.cli import main
+
+CONF = """
+vrrp_instance web {
+    state MASTER
+    interface eth0
+    virtual_router_id 51
+    virtual_ipaddress {
+        192.0.2.100/24
+    }
+}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "keepalived.conf"
+    path.write_text(CONF)
+    return str(path)
+
+
+def test_the_report_says_what_changes_and_what_to_type(file: str) -> None:
+    done = CliRunner().invoke(main, ["migrate", "-f", file])
+    assert done.exit_code == 0, done.output
+    assert "'state MASTER' begins as MASTER" in done.output
+    assert "the arbiter's endpoints are made up" in done.output
+    assert f"ExecStart=haagent run -f {file} -f /etc/haagent/haagent.conf" in done.output
+
+
+def test_the_arbiter_named_is_the_arbiter_proposed(file: str) -> None:
+    done = CliRunner().invoke(
+        main, ["migrate", "-f", file, "--arbiter", "etcd://e1:2379/web", "--print", "configuration"]
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("arbiter etcd {\n    endpoints e1:2379\n    domain web ")
+
+
+def test_a_file_that_cannot_be_used_is_refused_with_its_place(file: str) -> None:
+    Path(file).write_text(CONF.replace("virtual_router_id 51", "virtual_router_id 551"))
+    done = CliRunner().invoke(main, ["migrate", "-f", file])
+    assert done.exit_code == 78
+    assert f"{file}:5:" in done.output
+
+
+def test_arbiter_none_is_no_migration(file: str) -> None:
+    done = CliRunner().invoke(main, ["migrate", "-f", file, "--arbiter", "none"])
+    assert done.exit_code == 78
+    assert "name the arbiter" in done.output
