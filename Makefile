@@ -1,19 +1,20 @@
 # Everything a fresh Debian or Ubuntu machine needs is installed by the targets themselves.
 #   make demo       a live two-node cluster in network namespaces, broken in turn; draws out/demo/demo.svg
-#   make test       lint, types, contracts, every test
-#   make simulate SEEDS=n, make model, make side-by-side   the slower campaigns, in full
+#   make test       lint, types, contracts, every test, 20,000 seeds of the simulation
+#   make simulate SEEDS=n, make model, make side-by-side, make failpoints, make fuzz, make histories   the slower campaigns, in full
 #   make bench      takeover, CPU and memory side by side with keepalived
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-SEEDS ?= 2000
+SEEDS ?= 20000
+OPERATIONS ?= 100000
 
-.PHONY: demo test lint unit contract netns bench side-by-side simulate model clean system
+.PHONY: demo test lint unit contract netns bench side-by-side failpoints simulate fuzz histories model clean system
 
 demo: $(VENV)/ready system
 	$(BIN)/haagent lab demo --out out/demo
 
-test: lint unit contract netns
+test: lint unit simulate contract netns
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -22,10 +23,10 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports
 
 unit: $(VENV)/ready system
-	scripts/run-tests --ignore=tests/netns --ignore=tests/partition --ignore=tests/contract tests
+	scripts/run-tests --ignore=tests/netns --ignore=tests/partition --ignore=tests/contract --ignore=tests/histories tests
 
 contract: $(VENV)/ready system
-	scripts/run-tests tests/contract
+	scripts/run-tests tests/contract tests/histories
 
 netns: $(VENV)/ready system
 	scripts/run-tests tests/netns tests/partition
@@ -36,8 +37,17 @@ bench: $(VENV)/ready system
 side-by-side: $(VENV)/ready system
 	HAAGENT_FULL=1 $(BIN)/pytest -q -p no:cacheprovider tests/netns/test_dropin_side_by_side.py
 
-simulate: $(VENV)/ready
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+failpoints: $(VENV)/ready system
+	HAAGENT_FULL=1 $(BIN)/pytest -q -p no:cacheprovider tests/netns/test_agent_failpoints.py
+
+simulate: $(VENV)/ready system
+	$(BIN)/python -m tests.simulation --compiled --jobs $$(nproc) --seeds $(SEEDS)
+
+fuzz: $(VENV)/ready
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
+histories: $(VENV)/ready system
+	$(BIN)/python -m tests.histories --operations $(OPERATIONS)
 
 model: $(VENV)/ready system
 	$(BIN)/python models/run.py --full

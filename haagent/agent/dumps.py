@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from haagent.agent import dump_data
-from haagent.config.model import DumpFiles, VrrpInstance
+from haagent.agent.dump_sections import quoted
+from haagent.config.model import DumpFiles, VirtualAddress, VrrpInstance
 from haagent.core.instance import Instance
 from haagent.core.packet import Discard
 from haagent.core.reports import Report, State, StateChanged
@@ -172,8 +173,8 @@ class Dumps:
             "dont_track_primary": int(not configured.track_primary),
             "skip_check_adv_addr": int(configured.skip_check_adv_addr),
             "strict_mode": int(configured.strict),
-            "vmac_ifname": "",
-            "ifp_ifname": configured.interface,
+            "vmac_ifname": configured.vmac.name if configured.vmac else "",
+            "ifp_ifname": configured.vmac.name if configured.vmac else configured.interface,
             "master_priority": member.master[1] if member.master and not raised else 0,
             "last_transition": round(self.transitions(member.name).last, 6),
             "garp_delay": configured.garp.delay // SECOND,
@@ -188,25 +189,25 @@ class Dumps:
             "base_priority": configured.priority,
             "effective_priority": member.router.priority,
             "vipset": raised,
-            "promote_secondaries": False,
+            "promote_secondaries": configured.promote_secondaries,
             "adver_int": _number(configured.advert_interval),
             "master_adver_int": _number(configured.advert_interval),
-            "accept": 1,
+            "accept": int(configured.accept),
             "nopreempt": not configured.preempt,
             "preempt_delay": _number(configured.preempt_delay),
             "state": NUMBERS[member.state],
             "wantstate": NUMBERS[member.state],
             "version": configured.version,
-            "smtp_alert": False,
+            "smtp_alert": configured.smtp_alert,
             "notify_deleted": configured.notify.deleted is not None,
             **_scripts(configured),
-            "vips": [dump_data.address_line(one, installed=raised) for one in configured.addresses],
-            "evips": [dump_data.address_line(one, installed=raised) for one in configured.excluded],
+            "vips": _address_lines(configured, configured.addresses, installed=raised),
+            "evips": _address_lines(configured, configured.excluded, installed=raised),
+            "vroutes": [route.text for route in configured.routes],
+            "vrules": [rule.text for rule in configured.rules],
             "auth_type": int(configured.auth_pass is not None),
             "track_ifp": [track.name for track in configured.track_interfaces],
-            "track_script": [
-                dump_data.quoted(scripts[track.name].command) for track in configured.track_scripts
-            ],
+            "track_script": [quoted(scripts[track.name].command) for track in configured.track_scripts],
         }
         if configured.auth_pass is not None:
             data["auth_data"] = "********"
@@ -229,6 +230,14 @@ def _number(duration: int) -> float | int:
     return int(seconds) if seconds == int(seconds) else seconds
 
 
+def _address_lines(
+    configured: VrrpInstance, addresses: tuple[VirtualAddress, ...], *, installed: bool
+) -> list[str]:
+    return [
+        dump_data.address_line(one, configured.carrier(one.device), installed=installed) for one in addresses
+    ]
+
+
 def _scripts(configured: VrrpInstance) -> dict[str, str]:
     notify = configured.notify
     commands = {
@@ -240,7 +249,7 @@ def _scripts(configured: VrrpInstance) -> dict[str, str]:
         "script": notify.generic,
         "script_master_rx_lower_pri": notify.master_rx_lower_pri,
     }
-    return {name: dump_data.quoted(command) for name, command in commands.items() if command is not None}
+    return {name: quoted(command) for name, command in commands.items() if command is not None}
 
 
 def _stats(name: str, counted: dict[str, int]) -> str:

@@ -35,17 +35,19 @@ def reap() -> dict[int, int]:
     return ended
 
 
-def kill() -> int:
-    """SIGKILL every child, and theirs as they are inherited, until none is left; return how many there were."""
+def kill(spare: int = 0) -> int:
+    """SIGKILL every child but ``spare``, and theirs as they are inherited, until none is left; return how many there were."""
     killed: set[int] = set()
     until = time.monotonic() + PATIENCE
-    while (pids := children()) and time.monotonic() < until:
+    while (pids := children() - {spare}) and time.monotonic() < until:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         killed |= pids
         time.sleep(0.002)
-        reap()
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
     return len(killed)
 
 

@@ -27,6 +27,8 @@ from haagent.core.units import MILLISECOND, SECOND, Duration, to_seconds
 from haagent.core.virtual_router import RouterParameters
 from haagent.effects.gate import Guard, GuardedRouter
 from haagent.effects.track_files import file_tracker
+from haagent.effects.track_haproxy import haproxy_tracker
+from haagent.effects.track_peers import peer_tracker
 from haagent.effects.track_processes import process_tracker
 from haagent.errors import ConfigError
 
@@ -68,11 +70,14 @@ def failsafe(configuration: Configuration) -> bool:
 
 
 def peers(configuration: Configuration, run: Run) -> Peers | None:
-    """Return whom to talk to: nobody without an arbiter, and never this node itself, whatever it is called today."""
-    if configuration.peers is None or not arbitrated(configuration):
+    """Return whom to talk to, never this node itself, whatever it is called today.
+
+    Nobody without an arbiter, unless a track_peer asks who is there; promises need an arbiter anyway.
+    """
+    if configuration.peers is None or not (arbitrated(configuration) or configuration.peer_votes):
         return None
     others = tuple(peer for peer in configuration.peers.nodes if peer.node != run.node)
-    return replace(configuration.peers, nodes=others)
+    return replace(configuration.peers, nodes=others, failsafe=failsafe(configuration))
 
 
 def electors(configuration: Configuration, run: Run) -> tuple[str, ...]:
@@ -180,7 +185,8 @@ def _guarded(instance: VrrpInstance) -> GuardedRouter:
         interface=instance.interface,
         destinations=_destinations(instance),
         addresses=tuple(entry.address for entry in virtual),
-        address_interfaces=tuple(dict.fromkeys(entry.device for entry in virtual)),
+        address_interfaces=tuple(dict.fromkeys(instance.carrier(entry.device) for entry in virtual)),
+        stations=tuple((vmac.base, bytes.fromhex(vmac.address.replace(":", ""))) for vmac in instance.vmacs),
     )
 
 
@@ -215,15 +221,29 @@ def _instance(instance: VrrpInstance, configuration: Configuration) -> InstanceP
             delay=instance.garp.delay,
             refresh=instance.garp.refresh,
             refresh_repeat=instance.garp.refresh_repeat,
+            lower_priority_repeat=instance.garp.lower_priority_repeat,
+            lower_priority_delay=instance.garp.lower_priority_delay,
         ),
         notify_lower_priority=instance.notify.master_rx_lower_pri is not None
         or bool(configuration.globals.fifos),
         addresses=tuple(str(astuple(entry)) for entry in (*instance.addresses, *instance.excluded)),
+        veto_pause=_veto_pause(instance, _group_of(instance, configuration)),
     )
 
 
+def _veto_pause(instance: VrrpInstance, group: SyncGroup | None) -> Duration | None:
+    """Return the longest pause of the veto scripts that stand before the instance's claim; None without any."""
+    scripts = (instance.veto, group.veto if group is not None else None)
+    return max((script.pause for script in scripts if script is not None), default=None)
+
+
 def _interfaces(instance: VrrpInstance) -> tuple[str, ...]:
-    devices = (entry.device for entry in (*instance.addresses, *instance.excluded) if not entry.no_track)
+    # A virtual MAC's interface is down by our own doing; its base is what can fail.
+    devices = (
+        instance.carrier(entry.device)
+        for entry in (*instance.addresses, *instance.excluded)
+        if not entry.no_track
+    )
     return tuple(dict.fromkeys((instance.interface, *devices)))
 
 
@@ -236,6 +256,8 @@ def _uses(instance: VrrpInstance, group: SyncGroup | None) -> tuple[TrackUse, ..
             *(_use(track, interface_tracker(track.name)) for track in owner.track_interfaces),
             *(_use(track, file_tracker(track.name), scaled=True) for track in owner.track_files),
             *(_use(track, process_tracker(track.name)) for track in owner.track_processes),
+            *(_use(track, haproxy_tracker(track.name)) for track in owner.track_haproxies),
+            *(_use(track, peer_tracker(track.name)) for track in owner.track_peers),
         ):
             found.setdefault(use.tracker, use)
     return tuple(found.values())
@@ -256,18 +278,31 @@ def _trackers(configuration: Configuration) -> tuple[TrackerParameters, ...]:
         *(TrackerParameters(interface_tracker(name)) for name in sorted(tracked_interfaces(configuration))),
         *(TrackerParameters(file_tracker(file.name)) for file in configuration.files),
         *(TrackerParameters(process_tracker(process.name)) for process in configuration.processes),
+        *(TrackerParameters(haproxy_tracker(h.name), h.rise, h.fall) for h in configuration.haproxies),
+        *(TrackerParameters(peer_tracker(vote.name)) for vote in configuration.peer_votes),
     )
 
 
 def host_settings(configuration: Configuration) -> dict[tuple[str, str], str]:
-    """Return the settings of interfaces that the instances ask for, by (interface, name)."""
+    """Return the settings of interfaces that the instances ask for, by (interface, name).
+
+    Below a virtual MAC (as keepalived): the base must not answer ARP for addresses that are on the MAC's interface.
+    """
     devices = {
         address.device
         for instance in configuration.instances
         if instance.promote_secondaries
         for address in (*instance.addresses, *instance.excluded)
+        if instance.carrier(address.device) == address.device
     }
-    return {(device, "promote_secondaries"): "1" for device in sorted(devices)}
+    bases = {vmac.base for instance in configuration.instances for vmac in instance.vmacs}
+    silenced = {(base, name): "1" for base in sorted(bases) for name in ("arp_ignore", "arp_filter")}
+    return {(device, "promote_secondaries"): "1" for device in sorted(devices)} | silenced
+
+
+def carries_virtual_mac(configuration: Configuration, interface: str) -> bool:
+    """Tell whether ``interface`` is one that haagent makes for a virtual MAC."""
+    return any(vmac.name == interface for instance in configuration.instances for vmac in instance.vmacs)
 
 
 def link_delays(configuration: Configuration) -> dict[str, LinkDelay]:

@@ -20,6 +20,7 @@ def pid_file(path: str | None, pid: int) -> Iterator[None]:
     text = f"{pid}\n"
     if path is not None:
         try:
+            os.makedirs(os.path.dirname(path) or ".", mode=0o755, exist_ok=True)
             descriptor = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
             )

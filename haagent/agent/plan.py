@@ -194,12 +194,14 @@ class _Contender:
             times.append(at)
         return max(times)
 
-    def released(self, *, renews: bool, hurries: bool) -> Duration:
-        """Return the gap of a handover: remove, release, (renew the own session), take, install."""
-        # Release, its news (half a trip), renew, take. A bidder renews already, but it withdraws its bid when it hears
-        # the resignation, which may collide with the release: a read and a swap more.
-        halves = 7 if renews else 9
-        order = 0 if hurries else self.wanting(heard=-self.advert() // 2, freed=0, expired=None)
+    def released(self, *, ready: bool, alone: bool) -> Duration:
+        """Return the gap of a handover: remove, release, (renew the own session), take, install.
+
+        ``ready``: the session is live by then, for the node has bid or heard the resignation. ``alone``: nobody else can
+        be meant, so the order of priorities need not be waited for.
+        """
+        halves = 5 if ready else 7  # release, its news (half a trip), renew, take
+        order = 0 if alone else self.wanting(heard=-self.advert() // 2, freed=0, expired=None)
         return 2 * self.assumed.host + halves * self.assumed.round_trip // 2 + order
 
 
@@ -218,11 +220,11 @@ def _lines(one: _Contender) -> Iterable[Line]:
         None,
         "keepalived: the address stays on the dead node, both answer",
     )
-    yield Line("agent stopped in order", _handed(one, renews=True, hurries=False), resign)
-    yield Line("switchover", _handed(one, renews=True, hurries=True), None, "keepalived has none")
+    yield Line("agent stopped in order", _handed(one, bids=False, named=False), resign)
+    yield Line("switchover", _handed(one, bids=False, named=True), None, "keepalived has none")
     yield Line(
         "a better node takes over",
-        _handed(one, renews=False, hurries=True),
+        _handed(one, bids=True, named=True),
         None,
         "keepalived: both answer for a moment",
     )
@@ -247,9 +249,9 @@ def _killed(one: _Contender) -> Span:
     return Span(max(0, typical), max(0, one.crash(0, 0) - (served - one.times.renew)))
 
 
-def _handed(one: _Contender, *, renews: bool, hurries: bool) -> Span:
-    worst = one.released(renews=renews, hurries=hurries)
-    return Span(worst, worst)
+def _handed(one: _Contender, *, bids: bool, named: bool) -> Span:
+    """Return what a handover takes: at most, if the resignation is not heard and several nodes might be next."""
+    return Span(one.released(ready=True, alone=True), one.released(ready=bids, alone=named))
 
 
 def _arbiter_lost(one: _Contender) -> Line:

@@ -23,6 +23,8 @@ from haagent.agent.parameters import (
 from haagent.agent.recordings import Reconfigured
 from haagent.config.messages import ConfigErrors
 from haagent.config.model import Configuration
+from haagent.effects.gate import Guard
+from haagent.effects.gate.model import guarded_things
 from haagent.effects.journal import Journal
 from haagent.effects.processes import in_thread
 from haagent.errors import ConfigError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from haagent.agent.worker import Worker
 
 LOG = logging.getLogger("haagent.agent")
+LETTING_GO = 1.0  # seconds for a leaving instance to take its addresses off, before another name takes them
 
 
 class Reloader:
@@ -64,11 +67,12 @@ class Reloader:
             try:
                 fresh = await in_thread(self._worker.sources.load)
                 self._refuse_what_needs_a_restart(fresh)
+                self._refuse_groups_that_would_wait(fresh)
             except (ConfigErrors, ConfigError) as error:
                 LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
                 self._worker.service.ready()
                 return str(error)
-            self._take_over(fresh)
+            self._take_over(self._without_what_must_wait(fresh))
             self._worker.service.ready("reloaded")
             LOG.info("configuration reloaded")
             return ""
@@ -82,6 +86,25 @@ class Reloader:
         if fresh.net_namespace != self._worker.configuration.net_namespace:
             raise ConfigError("another net_namespace needs a restart")
 
+    def _refuse_groups_that_would_wait(self, fresh: Configuration) -> None:
+        waiting = _waiting(self._worker.configuration, fresh)
+        for group in fresh.groups:
+            if named := waiting & set(group.members):
+                raise ConfigError(
+                    f"{', '.join(sorted(named))} in group {group.name} has what an instance of another name had",
+                    group.place,
+                    "keep the name, or restart",
+                )
+
+    def _without_what_must_wait(self, fresh: Configuration) -> Configuration:
+        """Leave out instances that have what a leaving one still guards (it was renamed), and come back for them."""
+        waiting = _waiting(self._worker.configuration, fresh)
+        if not waiting:
+            return fresh
+        LOG.info("%s waits until its predecessor has let go", ", ".join(sorted(waiting)))
+        self._worker.loop.call_later(LETTING_GO, self.soon)
+        return replace(fresh, instances=tuple(i for i in fresh.instances if i.name not in waiting))
+
     def _take_over(self, fresh: Configuration) -> None:
         worker = self._worker
         reading = worker.clock.read()
@@ -90,10 +113,12 @@ class Reloader:
         worker.instances = {instance.name: instance for instance in (*before.instances, *fresh.instances)}
         both = _union(before, fresh)
         worker.gate.reconfigure(guards(both))
+        worker.addresses.reconfigure(both.instances)  # makes the interfaces that sockets are bound to
         worker.sockets.reconfigure(both.instances)
-        worker.addresses.reconfigure(both.instances)
         worker.routes.reconfigure(both)
+        worker.vetoes.reconfigure(both)
         worker.settings.hold(host_settings(both))
+        worker.accept_filter.reconfigure(both.instances)
         worker.link_delays.reconfigure(link_delays(fresh))
         worker.listener.reconfigure(fresh.instances)
         worker.watch.reconfigure(both.instances, tracked_interfaces(worker.configuration))
@@ -111,6 +136,19 @@ class Reloader:
             worker.arbitration.start()
             worker.loop.create_task(old.aclose())
         worker.rearm(reading)
+
+
+def _waiting(before: Configuration, fresh: Configuration) -> set[str]:
+    """Return the new instances that guard what an instance that is to leave guards: one thing has one claim."""
+    names, kept = ({i.name for i in configuration.instances} for configuration in (before, fresh))
+    leaving = replace(before, groups=(), instances=tuple(i for i in before.instances if i.name not in kept))
+    coming = replace(fresh, groups=(), instances=tuple(i for i in fresh.instances if i.name not in names))
+    taken = {key for guard in guards(leaving) for key in _guarded_keys(guard)}
+    return {guard.claim for guard in guards(coming) if taken & _guarded_keys(guard)}
+
+
+def _guarded_keys(guard: Guard) -> set[object]:
+    return {key for router in guard.routers for _, key in guarded_things(router)}
 
 
 def _union(before: Configuration, fresh: Configuration) -> Configuration:

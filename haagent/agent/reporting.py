@@ -20,6 +20,7 @@ from haagent.control.document import (
 from haagent.core.group import Group
 from haagent.core.instance import Instance
 from haagent.core.register import Record
+from haagent.core.tracking import Tracker
 from haagent.core.units import SECOND, Instant
 from haagent.core.virtual_router import Backup
 from haagent.effects.clock import Reading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 WRITE_PERIOD = 5 * SECOND  # at the latest; every report is followed by one at once
 PEER_SILENT = 3 * SECOND  # three hellos
+TRACKER_KINDS = ("interface", "file", "process", "haproxy", "peer")  # all others are scripts
 
 
 def status_document(worker: Worker) -> Status:
@@ -54,16 +56,21 @@ def status_document(worker: Worker) -> Status:
             for member in group.members
         ),
         trackers=tuple(
-            TrackerStatus(name, _kind(name), tracker.up) for name, tracker in worker.node.trackers.items()
+            _tracker(worker, name, tracker, reading) for name, tracker in worker.node.trackers.items()
         ),
         peers=tuple(_peer(worker, name, state, reading) for name, state in worker.peers.status().items()),
         warnings=_warnings(worker),
     )
 
 
+def _tracker(worker: Worker, name: str, tracker: Tracker, reading: Reading) -> TrackerStatus:
+    since = _boot(tracker.since, reading) if tracker.since else worker.started_boot
+    return TrackerStatus(name, _kind(name), tracker.up, since, worker.companions.reason(name))
+
+
 def _kind(tracker: str) -> str:
     kind = tracker.partition(" ")[0]
-    return kind if kind in ("interface", "file", "process") and " " in tracker else "script"
+    return kind if kind in TRACKER_KINDS and " " in tracker else "script"
 
 
 def registers_document(worker: Worker) -> dict[str, Any]:
@@ -144,11 +151,16 @@ def _instance(worker: Worker, group: Group, member: Instance, reading: Reading) 
         claim=group.name,
         epoch=group.claim.epoch,
         holder=holder.node if holder else "",
-        reason=member.reason,
+        reason=_reason(group, member, reading),
         since_boot_ns=_boot(member.since, reading),
         master=_master(member, reading),
         counters={},
     )
+
+
+def _reason(group: Group, member: Instance, reading: Reading) -> str:
+    veto = "" if group.raised else group.veto.sentence(reading.now.fast)
+    return f"{veto} (before: {member.reason})" if veto else member.reason
 
 
 def _wanted(group: Group, member: Instance) -> str:

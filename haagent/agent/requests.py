@@ -11,8 +11,8 @@ from haagent.agent.why import View, explain
 from haagent.core.events import NodeDeclaredDown, SwitchoverRequested
 from haagent.core.group import Group
 from haagent.core.node import Node
-from haagent.core.observation import SessionObservation, patience
-from haagent.core.units import Duration, Now, to_seconds
+from haagent.core.observation import SessionObservation
+from haagent.core.units import Now, to_seconds
 from haagent.effects.clock import Reading
 from haagent.errors import ControlError
 
@@ -58,7 +58,7 @@ def declare_down(node: Node, peers: tuple[str, ...], arguments: dict[str, Any], 
     if name not in known_nodes(node, peers):
         raise ControlError(f"no node {name!r} is known here; {_nodes(node, peers)}")
     seen = node.observations.get(name)
-    if seen is not None and _alive(seen, now):
+    if seen is not None and seen.alive(now.slow):
         age = to_seconds(now.slow - seen.since)
         raise ControlError(f"{name} is not down: it renewed its session {age:.1f} s ago")
     return NodeDeclaredDown(name)
@@ -78,7 +78,7 @@ def _check_candidates(node: Node, peers: tuple[str, ...], to: str | None, now: N
     if force:
         return
     if to is None:
-        if not any(_alive(seen, now) for seen in node.observations.values()):
+        if not any(seen.alive(now.slow) for seen in node.observations.values()):
             raise ControlError(
                 f"no other node has been seen alive, nobody would take over; {_nodes(node, peers)}"
             )
@@ -88,20 +88,11 @@ def _check_candidates(node: Node, peers: tuple[str, ...], to: str | None, now: N
     if to not in known_nodes(node, peers):
         raise ControlError(f"no node {to!r} is known here; {_nodes(node, peers)}")
     seen = node.observations.get(to)
-    if seen is None or not _alive(seen, now):
+    if seen is None or not seen.alive(now.slow):
         raise ControlError(f"{to} is no candidate: {_last_sign(seen, now)}")
     electors = node.session.parameters.electors
     if electors and to not in electors:
         raise ControlError(f"{to} is no candidate: the electors are {', '.join(electors)}")
-
-
-def _alive(seen: SessionObservation, now: Now) -> bool:
-    """Tell whether a node has written its session as often as it said it would, with one lease of patience."""
-    session = seen.session
-    if session is None or session.ended:
-        return False
-    patient: Duration = seen.refresh * 3 // 2 + patience(session.lease)
-    return now.slow - seen.since <= patient
 
 
 def _last_sign(seen: SessionObservation | None, now: Now) -> str:

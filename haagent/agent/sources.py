@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haagent.agent.parameters import timing
+from haagent.config.listening import check_listens, parse_listen
 from haagent.config.load import load
 from haagent.config.model import Configuration
+from haagent.config.votes import check_votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,15 @@ class Sources:
     pid_file: str | None = None
     worker_pid_file: str | None = None
     namespace: str | None = None
+    http: tuple[str, ...] = ()
 
     def load(self) -> Configuration:
         """Return what the files mean now. Raises ConfigErrors or ConfigError."""
         configuration = load(self.files, config_id=self.config_id, arbiter=self.arbiter)
+        if self.http:
+            own = tuple(parse_listen(word, "--http") for word in self.http)
+            configuration = replace(configuration, daemon=replace(configuration.daemon, http=own))
+            check_listens(configuration)
         timing(configuration)
+        check_votes(configuration, self.node or configuration.daemon.node)
         return configuration

@@ -20,12 +20,13 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import FrameType
 
 from haagent.agent import orphans, privileges
 from haagent.agent.dumps import FORWARDED
+from haagent.agent.front_process import FrontProcess
 from haagent.agent.parameters import Run, arbitrated, guards
 from haagent.agent.pid_files import pid_file
 from haagent.agent.sources import Sources
@@ -53,6 +54,7 @@ class Supervisor:
     def __init__(self, sources: Sources, configuration: Configuration, run: Run) -> None:
         self.sources, self.configuration, self.run = sources, configuration, run
         self.worker = 0
+        self.front = FrontProcess(self._fork_front, wanted=bool(configuration.daemon.listens))
         self.stopping_since: float | None = None
         self._woken, self._wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -66,7 +68,7 @@ class Supervisor:
             status = self._run_one(run)
             if self.stopping_since is not None or _is_final(status, run):
                 return self._finish(status)
-            if left := orphans.kill():
+            if left := orphans.kill(spare=self.front.pid):
                 LOG.warning("ended %d processes that the worker's scripts had left", left)
             lived = time.monotonic() - begun
             quick_deaths = 0 if lived > QUICK_DEATH else quick_deaths + 1
@@ -85,12 +87,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
 
     def _run_one(self, run: Run) -> int:
-        parent = os.getpid()
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a worker must not swallow one with our handlers
-        self.worker = os.fork()
-        if self.worker == 0:
-            os._exit(_work(self.sources, self.configuration, run, parent))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self.worker = _fork(lambda: _work(self.sources, self.configuration, run))
         if self.stopping_since is not None:
             self._signal_worker(signal.SIGTERM)
         with pid_file(self.sources.worker_pid_file, self.worker):
@@ -100,6 +97,7 @@ class Supervisor:
         """Wait for the worker; kill one that does not stop when it should."""
         while True:
             ended = orphans.reap()
+            self.front.take(ended)
             if self.worker in ended:
                 status = ended[self.worker]
                 self.worker = 0
@@ -108,7 +106,8 @@ class Supervisor:
                 LOG.error("the worker did not stop within %g s; killing it", STOP_TIMEOUT)
                 self._signal_worker(signal.SIGKILL)
                 self.stopping_since = time.monotonic()
-            self._sleep_until_woken(None if self.stopping_since is None else 0.2)
+            self.front.ensure()
+            self._sleep_until_woken(0.2 if self.stopping_since is not None or self.front.due else None)
 
     def _sleep_until_woken(self, seconds: float | None) -> None:
         select.select([self._woken], [], [], seconds)
@@ -117,6 +116,7 @@ class Supervisor:
 
     def _finish(self, status: int) -> int:
         """Leave nothing behind, whatever state the last worker was in."""
+        self.front.stop()
         if status < 0:
             orphans.kill()
         if status not in (0, EffectError.exit_code, ConfigError.exit_code):
@@ -132,6 +132,7 @@ class Supervisor:
             routes.sweep()
             routes.close()
             addresses.sweep()
+            addresses.remove_interfaces()
             await addresses.aclose()
             gate.remove()
 
@@ -151,6 +152,10 @@ class Supervisor:
 
     def _reload(self, _number: int, _frame: FrameType | None) -> None:
         self._signal_worker(signal.SIGHUP)
+        self.front.reload()
+
+    def _fork_front(self) -> int:
+        return _fork(lambda: _answer(self.sources, self.configuration, self.run.node))
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self._signal_worker(number)
@@ -182,6 +187,13 @@ def run_agent(sources: Sources) -> int:
     for warning in configuration.warnings:
         LOG.warning("%s", warning)
     privileges.require()
+    if configuration.pid_files is not None:
+        ours, worker = configuration.pid_files
+        sources = replace(
+            sources,
+            pid_file=sources.pid_file or ours,
+            worker_pid_file=sources.worker_pid_file or worker,
+        )
     if wanted := sources.namespace or configuration.net_namespace:
         namespace.enter(wanted)
     lock = _lock(node)
@@ -211,15 +223,44 @@ def _form(configuration: Configuration) -> journal.Form:
     return "json" if configuration.daemon.log_format == "json" else "auto"
 
 
-def _work(sources: Sources, configuration: Configuration, run: Run, parent: int) -> int:
+def _fork(work: Callable[[], int]) -> int:
+    """Start a child that does ``work``, dies with this process and has none of its signal handlers; return its pid."""
+    parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a child must not swallow one with our handlers
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return pid
+    status = EX_SOFTWARE
+    try:
+        _die_with(parent)
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        for other in FORWARDED:
+            signal.signal(other, signal.SIG_IGN)  # until the child listens
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        status = work()
+    finally:
+        os._exit(status)
+
+
+def _answer(sources: Sources, configuration: Configuration, node: str) -> int:
+    """Be the front; return its exit status. What only it needs is imported by it alone."""
+    try:
+        from haagent.agent.front import run_front
+
+        with contextlib.suppress(ConfigError):  # the worker says what is wrong
+            configuration = sources.load()
+        run_front(sources, configuration, node)
+    except Exception:
+        LOG.critical("defect in the front", exc_info=True)
+        return EX_SOFTWARE
+    return 0
+
+
+def _work(sources: Sources, configuration: Configuration, run: Run) -> int:
     """Be a worker; return its exit status."""
-    _die_with(parent)
-    signal.set_wakeup_fd(-1)
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    for other in FORWARDED:
-        signal.signal(other, signal.SIG_IGN)  # until the worker listens
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         if run.resumed:
             configuration = _reloaded(sources, configuration)

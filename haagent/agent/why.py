@@ -49,7 +49,7 @@ class View:
 
     @property
     def bound_until(self) -> Instant:
-        return self.group.bound_until()
+        return self.group.pursuit.bound_until()
 
 
 def explain(view: View) -> Section:
@@ -190,7 +190,7 @@ def whats_next(view: View) -> str:
     group = view.group
     if group.raised or not group.idle:
         return _while_up(view)
-    questions = (_unwilling, _timer, _session_missing, _promise, _standing)
+    questions = (_unwilling, _timer, _vetoed, _session_missing, _promise, _standing)
     return next(
         (answer for question in questions if (answer := question(view))), "it is about to become MASTER"
     )
@@ -234,6 +234,11 @@ def _timer(view: View) -> str:
     if view.group.claim.standing(view.now) is not Standing.TAKEN:
         return silent
     return f"{silent}, and {_holder_lets_go(view)}{_or_better(view)}"
+
+
+def _vetoed(view: View) -> str:
+    veto = view.group.veto.sentence(view.now.fast)
+    return f"the operator's script must let it claim: {veto}" if veto else ""
 
 
 def _session_missing(view: View) -> str:

@@ -21,6 +21,7 @@ from haagent.agent.parameters import (
     Run,
     Timing,
     arbitrated,
+    carries_virtual_mac,
     guards,
     host_settings,
     kept_for,
@@ -41,6 +42,7 @@ from haagent.core.actions import (
     Action,
     Actions,
     AnnounceAddresses,
+    AskVeto,
     CloseGate,
     ExtendGate,
     InstallAddresses,
@@ -64,6 +66,7 @@ from haagent.core.events import (
 from haagent.core.node import Node, NodeParameters
 from haagent.core.reports import Report, SessionChanged, Stopped
 from haagent.core.units import SECOND, Instant, to_seconds
+from haagent.effects.accept_filter import AcceptFilter
 from haagent.effects.addresses import Addresses
 from haagent.effects.announcements import AnnouncementListener, Announcer
 from haagent.effects.arbitration import Arbitration, arbiter_options
@@ -81,6 +84,7 @@ from haagent.effects.scripts import TrackScripts
 from haagent.effects.sockets import VrrpSockets
 from haagent.effects.systemd import ServiceManager
 from haagent.effects.timer import Timer
+from haagent.effects.veto_scripts import VetoScripts
 from haagent.effects.watch import NetworkWatch
 from haagent.errors import EffectError, HaagentError
 
@@ -115,12 +119,14 @@ class Worker:
         self.watch = NetworkWatch(self.link_delays.take, self.addresses)
         self.journal = Journal(frozenset(script.name for script in configuration.scripts))
         self.notifier = Notifier(configuration, run.node, self.tell)
+        self.vetoes = VetoScripts(configuration, run.node, self.deliver)
         self.scripts = TrackScripts(configuration, self.deliver, self.tell)
         self.dumps = Dumps(self)
         self.routes = Routes(configuration, self.tell)
         self.settings = HostSettings()
-        self.companions = Companions(configuration, self.deliver, self.tell)
+        self.accept_filter = AcceptFilter()
         self.peers = Peers(self.loop, run.node, self.deliver, self.tell)
+        self.companions = Companions(configuration, run.node, self.peers.heard, self.deliver, self.tell)
         self.arbitration: Arbitration | None = None
         self.control: ControlServer | None = None
         self.instances = {instance.name: instance for instance in configuration.instances}
@@ -139,6 +145,7 @@ class Worker:
         self._sweep()
         self.routes.start()
         self.settings.hold(host_settings(self.configuration))
+        self.accept_filter.reconfigure(self.configuration.instances)
         self.sockets.reconfigure(self.configuration.instances)
         self.listener.reconfigure(self.configuration.instances)
         self.watch.reconfigure(self.configuration.instances, tracked_interfaces(self.configuration))
@@ -166,6 +173,7 @@ class Worker:
             if handle is not None:
                 handle.cancel()
         await self.scripts.aclose()
+        await self.vetoes.aclose()
         await self.notifier.aclose()
         await self.companions.aclose()
         if self.control is not None:
@@ -195,6 +203,8 @@ class Worker:
         left = self.addresses.sweep()
         if left:
             LOG.warning("removed addresses that were still there: %s", ", ".join(left))
+        self.addresses.remove_interfaces()
+        self.accept_filter.close()
         self.settings.close()
         self.gate.remove()
 
@@ -286,6 +296,8 @@ class Worker:
                 self.tell(report)
             case SendToPeer():
                 self.peers.send(action)
+            case AskVeto():
+                self.vetoes.ask(action)
             case _:
                 assert_never(action)
 
@@ -337,7 +349,9 @@ class Worker:
             self.sockets.use_source(event.instance, event.address)
             return
         self.sockets.interface_changed(event.interface)
-        if event.up:
+        if not event.up:
+            self.addresses.interface_down(event.interface)
+        elif not carries_virtual_mac(self.configuration, event.interface):
             self.gate.reconfigure(guards(self.configuration))
 
     def _lifetime(self) -> int:
@@ -388,7 +402,9 @@ class Worker:
         """Return the arbitration that a configuration asks for, not started."""
         return Arbitration(
             load_plugin(find_plugin(arbiter.kind)),
-            arbiter_options(arbiter, self.run.node, kept_for(self.configuration)),
+            arbiter_options(
+                arbiter, self.run.node, timing(self.configuration).lease, kept_for(self.configuration)
+            ),
             timeout=self.timing.renew,
             deliver=self.deliver,
             tell=self.tell,

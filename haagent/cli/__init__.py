@@ -23,12 +23,15 @@ COMMANDS = {
     "resume": ("haagent.cli.pause", "resume"),
     "declare-down": ("haagent.cli.pause", "declare_down"),
     "plan": ("haagent.cli.plan", "plan"),
+    "migrate": ("haagent.cli.migrate", "migrate"),
     "replay": ("haagent.cli.replay", "replay_command"),
     "verify": ("haagent.cli.verify", "verify"),
     "arbiter": ("haagent.cli.arbiter", "arbiter"),
+    "witness": ("haagent.cli.witness", "witness"),
     "gate": ("haagent.cli.gate", "gate"),
     "lab": ("haagent.cli.lab", "lab"),
     "torture": ("haagent.cli.torture", "torture"),
+    "rehearse": ("haagent.cli.rehearse", "rehearse"),
 }
 
 

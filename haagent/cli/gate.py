@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from haagent.effects.gate import boot_now, inspect, sweep
+from haagent.effects.virtual_macs import remove_left_over
 from haagent.errors import EffectError, HaagentError
 
 EX_USAGE = 64
@@ -46,6 +47,8 @@ def clear(*, yes: bool) -> None:
         )
         sys.exit(EX_USAGE)
     try:
+        for interface in remove_left_over():  # while the gate still holds their frames back
+            click.echo(f"removed virtual MAC interface {interface}")
         removed = sweep()
     except (EffectError, OSError) as error:
         _refuse(error)

@@ -10,10 +10,11 @@ import click
 from haagent.agent.plan import PPM, SLEW_PPM, Assumptions, InstancePlan, Line, Margin, Plan, Span
 from haagent.agent.plan import plan as make_plan
 from haagent.cli.asking import fail
-from haagent.cli.render import bold, duration, table
+from haagent.cli.render import bold, table
 from haagent.cli.status import show, show_json
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
+from haagent.control.words import duration
 from haagent.core.units import MICROSECOND, MILLISECOND, SECOND
 from haagent.errors import EX_CONFIG, ConfigError
 

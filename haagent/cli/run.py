@@ -33,6 +33,10 @@ DEFAULT = Path("/etc/keepalived/keepalived.conf")
     "--run-directory", default="/run/haagent", show_default=True, metavar="DIR",
     help="Where the control socket, the status snapshot and the flight recorder live.",
 )  # fmt: skip
+@click.option(
+    "--http", "http", multiple=True, metavar="ADDRESS:PORT",
+    help="Answer /primary, /status, /metrics and more here, instead of where the haagent block says. Repeatable.",
+)  # fmt: skip
 @keepalived_options
 def run(  # noqa: PLR0917 - click calls it, by name
     files: tuple[Path, ...],
@@ -40,6 +44,7 @@ def run(  # noqa: PLR0917 - click calls it, by name
     config_id: str | None,
     node: str | None,
     run_directory: str,
+    http: tuple[str, ...],
     pid_file: str | None,
     worker_pid_file: str | None,
     namespace: str | None,
@@ -59,7 +64,7 @@ def run(  # noqa: PLR0917 - click calls it, by name
         sys.exit(check_configuration(files or (DEFAULT,), config_id, arbiter, test))
     sources = Sources(
         files or (DEFAULT,), arbiter, config_id, node, run_directory,
-        pid_file=pid_file, worker_pid_file=worker_pid_file, namespace=namespace,
+        pid_file=pid_file, worker_pid_file=worker_pid_file, namespace=namespace, http=http,
     )  # fmt: skip
     try:
         if dump:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from haagent.cli.asking import Asker, asks_agent, fail
-from haagent.cli.render import duration, printable
+from haagent.cli.render import printable
+from haagent.control.words import duration
 from haagent.core.units import SECOND
 
 EX_NOT_MOVED = 1

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from haagent.cli.asking import Asker, asks_agent
-from haagent.cli.render import STATE_COLOURS, bold, duration, printable
+from haagent.cli.render import STATE_COLOURS, bold, printable
 from haagent.cli.status import show, show_json
+from haagent.control.words import duration
 
 REFRESH = 0.5
 WIDTH = 10

@@ -19,7 +19,7 @@ from haagent.errors import ConfigError
 
 _VALUED = frozenset({"dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft", "track_group"})
 _FLAGS = frozenset({"no_track", "-nodad", "home", "mngtmpaddr", "noprefixroute", "autojoin", "use_vmac"})
-_NOT_SET = frozenset({"home", "mngtmpaddr", "noprefixroute", "autojoin", "use_vmac", "track_group"})
+_NOT_SET = frozenset({"home", "mngtmpaddr", "noprefixroute", "autojoin", "track_group"})
 
 
 @dataclass(slots=True)
@@ -68,6 +68,7 @@ def _read_address(line: Statement, device: str, messages: Messages) -> VirtualAd
         preferred_lifetime=_preferred(values.get("preferred_lft"), ip, parsed[1]),
         nodad="-nodad" not in options.flags,
         no_track="no_track" in options.flags,
+        own_mac="use_vmac" in options.flags,
     )
 
 

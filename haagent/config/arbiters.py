@@ -22,7 +22,8 @@ from haagent.config.values import duration
 from haagent.errors import ConfigError, Place
 
 NONE, QUORUM, FILE = "none", "quorum", "file"
-SHIPPED = ("etcd", "zookeeper", FILE)
+SHIPPED = ("etcd", "zookeeper", FILE, "witness", "postgresql", "consul", "kubernetes")
+_FINDS_ITSELF = ("kubernetes",)  # kinds that need no endpoint: a pod knows its cluster
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
@@ -31,8 +32,15 @@ _PLAIN = ("ca", "cert", "key", "username")
 _FORBIDDEN = ("password", "passwd", "secret", "token")
 _CONSUMED = frozenset({*_TIMES, "password_file", "password_env"})
 _WORDS = (*_TIMES, *_PLAIN, "password_file", "password_env")
-_OWN = {"etcd": ("server_name", "tls"), "zookeeper": ("chroot", "auth")}  # words that only this kind has
-_ALL_WORDS = (*_WORDS, *(word for own in _OWN.values() for word in own))
+_OWN = {  # words that only this kind has
+    "etcd": ("server_name", "tls"),
+    "zookeeper": ("chroot", "auth"),
+    "witness": ("key_file", "server_name"),
+    "postgresql": ("database", "schema", "tls"),
+    "consul": ("datacenter", "tls"),
+    "kubernetes": ("kubeconfig", "context", "namespace"),
+}
+_ALL_WORDS = tuple(dict.fromkeys((*_WORDS, *(word for own in _OWN.values() for word in own))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def _from_text(text: str, context: _Context) -> ArbiterConfig:
         raise ConfigError(
             f"arbiter {kind[:40]!r}",
             place,
-            "none, etcd, zookeeper, file, or a URL such as etcd://HOST:2379/DOMAIN",
+            f"none, {', '.join(SHIPPED)}, or a URL such as etcd://HOST:2379/DOMAIN",
         )
     if not separator:
         if kind == QUORUM:
@@ -233,7 +241,7 @@ def _check_words(kind: str, words: Iterable[str], place: Place) -> None:
 def _check_endpoints(kind: str, endpoints: list[str], place: Place) -> None:
     for endpoint in endpoints:
         _check_endpoint(kind, endpoint, place)
-    if kind in SHIPPED and not endpoints:
+    if kind in SHIPPED and kind not in _FINDS_ITSELF and not endpoints:
         raise ConfigError(f"arbiter {kind} has no endpoints", place, "at least one")
     if len(set(endpoints)) != len(endpoints):
         raise ConfigError(f"arbiter {kind} names an endpoint twice", place)

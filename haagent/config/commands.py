@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from haagent.config.lexer import split_command
 from haagent.config.messages import Messages
-from haagent.config.model import Command, Notify
+from haagent.config.model import Command, Notify, VetoScript
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
+from haagent.core.units import SECOND
 from haagent.errors import ConfigError
 
 _OPERATORS = frozenset(
@@ -57,6 +58,23 @@ def _check_operators(argv: list[str], statement: Statement, messages: Messages) 
             statement.place,
             "put the line into a script, or run /bin/sh -c '...'",
         )
+
+
+def read_veto(section: Section, user: str | None, group: str | None) -> VetoScript | None:
+    """Return the veto script of an instance or a group, None if there is none."""
+
+    def read(statement: Statement) -> VetoScript | None:
+        return VetoScript(
+            read_command(statement, section.messages, user, group),
+            timeout=section.seconds("veto_timeout", 0.1, 60, 5 * SECOND),
+            pause=section.seconds("veto_pause", 0.1, 3600, 3 * SECOND),
+        )
+
+    found = section.value("veto_script", read, None)
+    for keyword in ("veto_timeout", "veto_pause"):
+        if found is None and keyword in section:
+            section.messages.warning(f"{keyword} without veto_script", section.all(keyword)[0].place)
+    return found
 
 
 def read_notify(section: Section, user: str | None, group: str | None) -> Notify:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Protocol, TypeVar
 
+from haagent.config.listening import check_listens
 from haagent.config.messages import Messages
 from haagent.config.model import Configuration, VrrpInstance
-from haagent.errors import Place
+from haagent.config.votes import check_votes
+from haagent.errors import ConfigError, Place
 
 
 class _Named(Protocol):
@@ -41,6 +43,12 @@ def check(configuration: Configuration, messages: Messages) -> None:
     _check_vrids(configuration.instances, messages)
     _check_addresses(configuration.instances, messages)
     _check_use(configuration, messages)
+    _check_delays(configuration, messages)
+    try:
+        check_listens(configuration)
+        check_votes(configuration, configuration.daemon.node)
+    except ConfigError as error:
+        messages.add(error)
     mailed = next((subject for subject in configuration.subjects if subject.smtp_alert), None)
     if configuration.globals.mail is None and mailed is not None:
         text = f"{mailed.name}: smtp_alert without notification_email: no mail is sent"
@@ -49,6 +57,18 @@ def check(configuration: Configuration, messages: Messages) -> None:
         messages.warning(
             "peers without an arbiter: promises between nodes replace an arbiter only while it is away"
         )
+
+
+def _check_delays(configuration: Configuration, messages: Messages) -> None:
+    """A virtual MAC's interface goes up and down by our own doing; what can fail is its base."""
+    made = {vmac.name: vmac for instance in configuration.instances for vmac in instance.vmacs}
+    for delay in configuration.link_delays:
+        if (vmac := made.get(delay.interface)) is not None:
+            messages.warning(
+                f"interface_up_down_delays: delays for {vmac.name} have no effect, it is made by use_vmac",
+                delay.place,
+                f"name {vmac.base}",
+            )
 
 
 def _check_use(configuration: Configuration, messages: Messages) -> None:
@@ -62,6 +82,12 @@ def _check_use(configuration: Configuration, messages: Messages) -> None:
             configuration.processes,
             {t.name for user in users for t in user.track_processes},
         ),
+        (
+            "track_haproxy",
+            tuple(one for one in configuration.haproxies if not one.epoch_map),
+            {t.name for user in users for t in user.track_haproxies},
+        ),
+        ("track_peer", configuration.peer_votes, {t.name for user in users for t in user.track_peers}),
     )
     for kind, defined, used in kinds:
         for one in defined:

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from haagent.config import secrets
 from haagent.config.lexer import Token
+from haagent.config.listening import read_agent_checks, read_http
 from haagent.config.model import Daemon, Peer, Peers
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
@@ -36,6 +37,8 @@ def read_daemon(section: Section, host_name: str) -> Daemon:
         ),
         log_level=section.value("log_level", lambda one: choice(one.values[0], _LEVELS, "log_level"), "info"),
         log_format=cast("Literal['human', 'json']", log_format),
+        http=read_http(section),
+        agent_checks=read_agent_checks(section),
     )
 
 

@@ -38,10 +38,13 @@ class InstanceDefaults:
     checksum_as_v2: bool
     group4: IPAddress | None
     group6: IPAddress | None
+    vmac_prefix: str = "vrrp"
+    vmac_address_prefix: str = "vrrp"
 
 
 def read_defaults(section: Section) -> InstanceDefaults:
     """Return the meaning of global_defs."""
+    prefix = _prefix(section, "vmac_prefix", "vrrp")
     return InstanceDefaults(
         globals=_read_globals(section),
         version=section.value("vrrp_version", read_version, 2),
@@ -58,7 +61,22 @@ def read_defaults(section: Section) -> InstanceDefaults:
         checksum_as_v2=section.flag("v3_checksum_as_v2"),
         group4=section.value("vrrp_mcast_group4", lambda one: read_group(one, 4), None),
         group6=section.value("vrrp_mcast_group6", lambda one: read_group(one, 6), None),
+        vmac_prefix=prefix,
+        vmac_address_prefix=_prefix(section, "vmac_addr_prefix", prefix),
     )
+
+
+def _prefix(section: Section, keyword: str, default: str) -> str:
+    """Return the first part of interface names; one that cannot be a name is left out, as its loss harms nobody."""
+
+    def read(statement: Statement) -> str:
+        try:
+            return interface(statement.values[0], keyword)
+        except ConfigError as error:
+            section.messages.warning(f"{error.message}: {default} is used", error.place, error.remedy)
+            return default
+
+    return section.value(keyword, read, default)
 
 
 def _read_globals(section: Section) -> GlobalDefs:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from haagent.config.commands import read_notify
+from haagent.config.commands import read_notify, read_veto
 from haagent.config.messages import Messages
 from haagent.config.model import GlobalDefs, SyncGroup, Track, VrrpInstance
 from haagent.config.sections import Section
@@ -26,11 +26,14 @@ def read_group(
     weights = "sync_group_tracking_weight" in section
     tracks, interfaces = trackable.read_scripts(section), read_tracked_interfaces(section, None)
     files, processes = trackable.read_files(section), trackable.read_processes(section)
+    haproxies, peers = trackable.read_haproxies(section), trackable.read_peers(section)
     if not weights:
         tracks = _drop_weights(tracks, name, "a group", statement.place, messages, keep=False)
         interfaces = _drop_weights(interfaces, name, "a group", statement.place, messages, keep=True)
         files = _drop_file_weights(files, name, "a group", statement.place, messages)
         processes = _drop_weights(processes, name, "a group", statement.place, messages, keep=False)
+        haproxies = _drop_weights(haproxies, name, "a group", statement.place, messages, keep=False)
+        peers = _drop_weights(peers, name, "a group", statement.place, messages, keep=False)
     if not members:
         messages.error(f"vrrp_sync_group {name} has no members", statement.place, "write: group { NAME ... }")
     elif len(members) == 1:
@@ -42,7 +45,10 @@ def read_group(
         track_interfaces=interfaces,
         track_files=files,
         track_processes=processes,
+        track_haproxies=haproxies,
+        track_peers=peers,
         notify=read_notify(section, defaults.script_user, defaults.script_group),
+        veto=read_veto(section, defaults.script_user, defaults.script_group),
         tracking_weight=weights,
         notify_priority_changes=section.flag("notify_priority_changes"),
         smtp_alert=section.flag("smtp_alert", defaults.smtp_alert),
@@ -88,6 +94,8 @@ def _without_weights(instance: VrrpInstance, group: SyncGroup | None, messages: 
         track_interfaces=_drop_weights(instance.track_interfaces, name, where, place, messages, keep=True),
         track_files=_drop_file_weights(instance.track_files, name, where, place, messages),
         track_processes=_drop_weights(instance.track_processes, name, where, place, messages, keep=False),
+        track_haproxies=_drop_weights(instance.track_haproxies, name, where, place, messages, keep=False),
+        track_peers=_drop_weights(instance.track_peers, name, where, place, messages, keep=False),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from haagent.config.addresses import read_addresses
 from haagent.config.authentication import read_auth_pass
-from haagent.config.commands import read_notify
+from haagent.config.commands import read_notify, read_veto
 from haagent.config.defaults import (
     InstanceDefaults,
     read_down_timer_adverts,
@@ -27,6 +27,7 @@ from haagent.config.sections import Section
 from haagent.config.tracking import Trackable, read_tracked_interfaces
 from haagent.config.tree import Statement
 from haagent.config.values import address, integer, interface
+from haagent.config.virtual_macs import read_vmac, read_xmit_base
 from haagent.core.units import CENTISECOND, SECOND, Duration
 from haagent.errors import ConfigError, Place
 
@@ -77,6 +78,7 @@ def read_instance(
     version = _version(reading, family)
     addresses, excluded = _fit(reading, addresses, excluded, family, version)
     _check_family(reading, family, source, unicast)
+    addresses, excluded = _own_macs(reading, family, addresses), _own_macs(reading, family, excluded)
     priority, state = _priority(reading)
     preempt, delay = _preemption(reading, priority, state)
     strict = reading.strict
@@ -100,13 +102,19 @@ def read_instance(
         track_source=source is not None and "track_src_ip" in section,
         multicast_group=_group(reading, family, unicast),
         unicast=unicast,
+        vmac=read_vmac(section, device, vrid, family, strict=strict),
+        xmit_base=read_xmit_base(section, reading.name, strict=strict, unicast=unicast is not None),
+        accept=_accept(reading, priority, version),
         auth_pass=read_auth_pass(section, reading.name, version, strict=strict),
         track_scripts=_workable(reading, trackable.read_scripts(section), priority),
         track_interfaces=_workable(reading, read_tracked_interfaces(section, device), priority),
         track_files=_workable(reading, trackable.read_files(section), priority, default=1),
         track_processes=_workable(reading, trackable.read_processes(section), priority),
+        track_haproxies=_workable(reading, trackable.read_haproxies(section), priority),
+        track_peers=_workable(reading, trackable.read_peers(section), priority),
         track_primary="dont_track_primary" not in section,
         notify=read_notify(section, defaults.globals.script_user, defaults.globals.script_group),
+        veto=read_veto(section, defaults.globals.script_user, defaults.globals.script_group),
         garp=read_garp(section, "", defaults.garp),
         down_timer_adverts=section.value(
             "down_timer_adverts", read_down_timer_adverts, defaults.down_timer_adverts
@@ -275,6 +283,30 @@ def _priority(reading: _Reading) -> tuple[int, Literal["MASTER", "BACKUP"]]:
         wished = "MASTER" if priority == OWNER else "BACKUP"
     is_master = wished == "MASTER" or (not wished and priority == OWNER)
     return priority, "MASTER" if is_master else "BACKUP"
+
+
+def _own_macs(reading: _Reading, family: int, addresses: list[VirtualAddress]) -> list[VirtualAddress]:
+    """Return the addresses with use_vmac_addr applied: it is use_vmac for all that are not the instance's own."""
+    if "use_vmac_addr" not in reading.section:
+        return addresses
+    device = reading.section.value("interface", lambda one: one.values[0].text, "")
+    return [
+        replace(one, own_mac=one.own_mac or one.device != device or one.address.version != family)
+        for one in addresses
+    ]
+
+
+def _accept(reading: _Reading, priority: int, version: int) -> bool:
+    """Return Accept_Mode: keepalived accepts unless told otherwise, with vrrp_strict only the owner does."""
+    section = reading.section
+    if "no_accept" in section:
+        if priority == OWNER:
+            reading.warn("an owner accepts traffic to its own address", keyword="no_accept")
+        return priority == OWNER
+    if "accept" in section and reading.strict and version == 2 and priority != OWNER:
+        reading.warn("vrrp_strict: version 2 does not know accept; it is not used", keyword="accept")
+        return False
+    return "accept" in section or not reading.strict or priority == OWNER
 
 
 def _preemption(reading: _Reading, priority: int, state: str) -> tuple[bool, Duration]:

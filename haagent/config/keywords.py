@@ -17,15 +17,17 @@ peers                      {}                          do
 haagent                    {}                          do
 vrrp_track_process         NAME {}                     do
 track_file                 NAME {}                     do
-bfd_instance               NAME {LINE}                 note  refused where an instance tracks it
+track_haproxy              NAME {}                     do
+track_peer                 NAME {}                     do
+bfd_instance               NAME {LINE}                 note  BFD is not implemented; refused where an instance tracks it
 net_namespace              NAME                        do
 net_namespace_ipvs         NAME                        lvs
-namespace_with_ipsets      -                           note
-instance                   NAME                        note  choose the control socket in a haagent block instead
-use_pid_dir                -                           note
-child_wait_time            SECONDS                     note
-linkbeat_use_polling       -                           warn  link state comes from netlink only
-linkbeat_interfaces        {LINE}                      warn  link state comes from netlink only
+namespace_with_ipsets      -                           note  there are no ipsets
+instance                   NAME                        do    pid files are /run/keepalived/keepalived_NAME.pid and vrrp_NAME.pid
+use_pid_dir                -                           do    pid files are /run/keepalived/keepalived.pid and vrrp.pid
+child_wait_time            SECONDS                     note  a stop waits up to 3 s for the arbiter and 10 s in all
+linkbeat_use_polling       -                           warn  link state comes from netlink, which every driver of today reports; nothing is polled
+linkbeat_interfaces        {LINE}                      warn  link state comes from netlink, which every driver of today reports; nothing is polled
 interface_up_down_delays   {IF DOWN [UP]}              do
 garp_group                 {LINE}                      note  announcements are not paced
 track_group                NAME {LINE}                 warn  static addresses and routes are not tracked
@@ -80,8 +82,8 @@ no_email_faults            [BOOL]                      do
 no_checker_emails          [BOOL]                      lvs
 checker_log_all_failures   [BOOL]                      lvs
 rs_init_notifies           [BOOL]                      lvs
-use_symlink_paths          [BOOL]                      note
-set_supplementary_groups   [BOOL]                      note
+use_symlink_paths          [BOOL]                      note  scripts run by the path that is written
+set_supplementary_groups   [BOOL]                      note  scripts run with the user's and group's own rights only
 startup_script             CMD ...                     do
 startup_script_timeout     SECONDS                     do
 shutdown_script            CMD ...                     do
@@ -110,7 +112,7 @@ lvs_process_name           NAME                        lvs
 vs_stats_update_interval   N                           lvs
 snmp_vs_stats_update_interval  N                       lvs
 snmp_rs_stats_update_interval  N                       lvs
-disable_local_igmp         -                           note
+disable_local_igmp         -                           note  the kernel answers queries as it does for any program
 notify_fifo                PATH [USER GROUP]           do
 notify_fifo_script         CMD ...                     do
 vrrp_notify_fifo           PATH [USER GROUP]           do
@@ -134,36 +136,36 @@ bfd_no_swap                -                           note  there is no BFD pro
 bfd_rt_priority            N                           note  there is no BFD process
 bfd_cpu_affinity           N ...                       note  there is no BFD process
 bfd_rlimit_rttime          N                           note  there is no BFD process
-process_names              -                           note
-process_name               NAME                        note
-vrrp_process_name          NAME                        note
-checker_process_name       NAME                        note
-bfd_process_name           NAME                        note
-vrrp_netlink_cmd_rcv_bufs  N                           note
-vrrp_netlink_cmd_rcv_bufs_force  [BOOL]                note
-vrrp_netlink_monitor_rcv_bufs  N                       note
-vrrp_netlink_monitor_rcv_bufs_force  [BOOL]            note
-process_monitor_rcv_bufs   N                           note
-process_monitor_rcv_bufs_force  [BOOL]                 note
-vrrp_rx_bufs_policy        POLICY                      note
-vrrp_rx_bufs_multiplier    N                           note
-vmac_prefix                NAME                        note  there are no virtual MAC interfaces
-vmac_addr_prefix           MAC                         note  there are no virtual MAC interfaces
+process_names              -                           note  processes are called haagent
+process_name               NAME                        note  processes are called haagent
+vrrp_process_name          NAME                        note  processes are called haagent
+checker_process_name       NAME                        note  processes are called haagent
+bfd_process_name           NAME                        note  processes are called haagent
+vrrp_netlink_cmd_rcv_bufs  N                           note  buffers have fixed sizes; what is lost is read again
+vrrp_netlink_cmd_rcv_bufs_force  [BOOL]                note  buffers have fixed sizes; what is lost is read again
+vrrp_netlink_monitor_rcv_bufs  N                       note  buffers have fixed sizes; what is lost is read again
+vrrp_netlink_monitor_rcv_bufs_force  [BOOL]            note  buffers have fixed sizes; what is lost is read again
+process_monitor_rcv_bufs   N                           note  processes are counted in /proc
+process_monitor_rcv_bufs_force  [BOOL]                 note  processes are counted in /proc
+vrrp_rx_bufs_policy        POLICY                      note  one socket serves all instances, with a buffer of 4 MB
+vrrp_rx_bufs_multiplier    N                           note  one socket serves all instances, with a buffer of 4 MB
+vmac_prefix                NAME                        do
+vmac_addr_prefix           NAME                        do
 umask                      BITS ...                    do
-random_seed                N                           note
+random_seed                N                           note  there is no ${_RANDOM}
 reload_check_config        [LOGFILE]                   note  haagent always checks a new configuration before it takes it
-reload_time_file           PATH                        note
-reload_repeat              -                           note
-reload_file                [PATH]                      note
-config_save_dir            PATH                        note
-tmp_config_directory       PATH                        note
-data_use_instance          [BOOL]                      note
+reload_time_file           PATH                        note  reload with SIGHUP, from a timer of systemd
+reload_repeat              -                           note  reload with SIGHUP, from a timer of systemd
+reload_file                [PATH]                      note  reload with SIGHUP; a broken file changes nothing
+config_save_dir            PATH                        note  haagent check --json prints what was understood
+tmp_config_directory       PATH                        note  no temporary copy is made
+data_use_instance          [BOOL]                      note  name the files with state_dump_file, stats_dump_file and json_dump_file
 state_dump_file            PATH                        do
 stats_dump_file            PATH                        do
 json_dump_file             PATH                        do
 json_version               N                           do
-iproute_usr_dir            PATH                        note
-iproute_etc_dir            PATH                        note
+iproute_usr_dir            PATH                        note  tables and protocols are numbers, or names of /etc/iproute2
+iproute_etc_dir            PATH                        note  tables and protocols are numbers, or names of /etc/iproute2
 include_check              [LEVELS ...]                note  write includer, includem, includew, includeb or includea instead
 enable_snmp_vrrp           -                           warn  there is no SNMP; use the metrics
 enable_snmp_checker        -                           lvs
@@ -206,13 +208,37 @@ terminate_delay            SECONDS                     do
 full_command               -                           do
 """
 
+_TRACK_HAPROXY = """
+socket                     PATH                        do
+interval                   SECONDS                     do
+timeout                    SECONDS                     do
+weight                     N [reverse]                 do
+rise                       N                           do
+fall                       N                           do
+backend                    NAME [LEAST]                do    how many of its servers must be usable (1)
+frontend                   NAME ...                    do    must be open
+epoch_map                  PATH                        do    keep this HAProxy map at the epochs of this node's instances
+"""
+
+_TRACK_PEER = """
+node                       NAME ...                    do    without it: every other node of the peers block
+least                      N                           do    how many of them must be seen (1)
+timeout                    SECONDS                     do    silence after which a node is not seen (3)
+weight                     N [reverse]                 do    -20 if not given
+"""
+
 _TRACKING_AND_NOTIFY = """
 track_script               {NAME [weight N]}           do
 track_interface            {IF [weight N]}             do
 track_process              {NAME [weight N]}           do
 track_file                 {NAME [weight N]}           do
-track_bfd                  {LINE}                      refuse  BFD is not implemented; track a script
+track_haproxy              {NAME [weight N]}           do
+track_peer                 {NAME [weight N]}           do
+track_bfd                  {LINE}                      refuse  BFD is not implemented: run a BFD daemon (FRR bfdd) and track a script that asks it
 notify                     CMD ...                     do
+veto_script                CMD ...                     do    haagent's own: asked before this node claims
+veto_timeout               SECONDS                     do    haagent's own: how long it may take (5)
+veto_pause                 SECONDS                     do    haagent's own: asked again after that (3)
 notify_master              CMD ...                     do
 notify_backup              CMD ...                     do
 notify_fault               CMD ...                     do
@@ -226,7 +252,7 @@ _VRRP_SYNC_GROUP = (
 group                      {NAME ...}                  do
 sync_group_tracking_weight  -                          do
 notify_priority_changes    [BOOL]                      do
-global_tracking            -                           note
+global_tracking            -                           note  members of a group always move together
 """
 )
 
@@ -243,7 +269,7 @@ virtual_ipaddress          {ADDRESS}                   do
 virtual_ipaddress_excluded  {ADDRESS}                  do
 no_virtual_ipaddress       -                           do
 authentication             {}                          do
-auth_hmac                  {LINE}                      refuse  adverts would go out and be taken without the HMAC
+auth_hmac                  {LINE}                      refuse  not implemented: adverts would go out and be taken without the HMAC; let an arbiter decide instead
 unicast_peer               {ADDRESS}                   do
 unicast_src_ip             ADDRESS                     do
 mcast_src_ip               ADDRESS                     do
@@ -269,7 +295,7 @@ skip_check_adv_addr        [BOOL]                      do
 strict_mode                [BOOL]                      do
 v3_checksum_as_v2          [BOOL]                      do
 accept                     -                           do
-no_accept                  -                           warn  the node that is MASTER accepts traffic to its addresses
+no_accept                  -                           do
 owner_ignore_adverts       [BOOL]                      refuse  an owner here always hears adverts
 vrf                        IF                          refuse  adverts would go to another routing domain
 notify_priority_changes    [BOOL]                      do
@@ -282,15 +308,15 @@ garp_extra_if              [all] SECONDS               warn  only the instance's
 promote_secondaries        -                           do
 virtual_routes             {ROUTE}                     do
 virtual_rules              {RULE}                      do
-use_vmac                   [NAME MAC netlink_notify_msg group N]  warn  the addresses use the interface's own MAC, announced by gratuitous ARP
-use_vmac_addr              -                           warn  the addresses use the interface's own MAC
-vmac_xmit_base             -                           note  adverts always leave by the interface itself
-use_ipvlan                 [NAME ADDRESS MODE ...]     warn  the addresses are put on the interface itself
-native_ipv6                -                           note
-linkbeat_use_polling       -                           warn  link state comes from netlink only
+use_vmac                   [NAME MAC netlink_notify_msg group N]  do
+use_vmac_addr              -                           do
+vmac_xmit_base             -                           do
+use_ipvlan                 [NAME ADDRESS MODE ...]     refuse  an ipvlan has the interface's own MAC: use unicast_src_ip or mcast_src_ip for the address, or use_vmac
+native_ipv6                -                           note  the first address says which family it is
+linkbeat_use_polling       -                           warn  link state comes from netlink, which every driver of today reports; nothing is polled
 lvs_sync_daemon_interface  IF                          lvs
-kernel_rx_buf_size         N                           note
-debug                      N                           note
+kernel_rx_buf_size         N                           note  one socket serves all instances, with a buffer of 4 MB
+debug                      N                           note  use log_level in a haagent block
 """
 )
 
@@ -312,15 +338,26 @@ username                   NAME                        do
 password_file              FILE                        do
 password_env               VARIABLE                    do
 server_name                NAME                        do    etcd: what the server's certificate must say
-tls                        yes                         do    etcd: encrypt with the system's own authorities
+tls                        yes                         do    etcd, postgresql, consul: encrypt with the system's own authorities
 chroot                     PATH                        do    zookeeper: keep everything below this path
 auth                       sasl                        do    zookeeper: DIGEST-MD5 instead of digest
+key_file                   FILE                        do    witness: the file it was started with
+database                   NAME                        do    postgresql: as the user where it is missing
+schema                     NAME                        do    postgresql: where the table is; haagent where it is missing
+datacenter                 NAME                        do    consul: whose key/value store; the agent's own where it is missing
+kubeconfig                 FILE                        do    kubernetes: which cluster, and as whom
+context                    NAME                        do    kubernetes: of the kubeconfig; its current one where it is missing
+namespace                  NAME                        do    kubernetes: where the leases are
 """
 
 _QUORUM = """
 etcd                       {}                          do
 zookeeper                  {}                          do
 file                       {}                          do
+witness                    {}                          do
+postgresql                 {}                          do
+consul                     {}                          do
+kubernetes                 {}                          do
 lease                      TIME                        do
 renew                      TIME                        do
 guard                      TIME                        do
@@ -342,6 +379,8 @@ control_socket             PATH                        do
 minimum_tenure             TIME                        do
 log_level                  LEVEL                       do
 log_format                 human|json                  do
+http                       ADDRESS:PORT ...            do
+agent_check                ADDRESS:PORT [INSTANCE]     do
 """
 
 TABLES = {
@@ -350,6 +389,8 @@ TABLES = {
     "vrrp_script": _VRRP_SCRIPT,
     "track_file": _TRACK_FILE,
     "vrrp_track_process": _TRACK_PROCESS,
+    "track_haproxy": _TRACK_HAPROXY,
+    "track_peer": _TRACK_PEER,
     "vrrp_sync_group": _VRRP_SYNC_GROUP,
     "vrrp_instance": _VRRP_INSTANCE,
     "authentication": _AUTHENTICATION,

@@ -20,6 +20,7 @@ from haagent.config.daemon import read_daemon, read_peers
 from haagent.config.defaults import InstanceDefaults, read_defaults
 from haagent.config.expand import Expander
 from haagent.config.groups import join_groups, read_group
+from haagent.config.haproxy import read_track_haproxy
 from haagent.config.instances import read_instance
 from haagent.config.lexer import Line
 from haagent.config.messages import Messages
@@ -29,10 +30,14 @@ from haagent.config.sections import Section
 from haagent.config.tracking import Trackable, Tracked, read_script
 from haagent.config.tree import Statement, parse
 from haagent.config.values import interface, seconds
+from haagent.config.virtual_macs import place
+from haagent.config.votes import read_track_peer
 from haagent.config.watched import read_track_file, read_track_process
 from haagent.errors import ConfigError
 
 N = TypeVar("N", bound=Tracked)
+
+_PID_DIRECTORY = "/run/keepalived"
 
 
 def short_host_name() -> str:
@@ -53,9 +58,26 @@ def load(
     overrides the arbiter block, see ``arbiters.override``. Raises ConfigErrors.
     """
     messages = Messages()
-    lines = _lines(paths, config_id or short_host_name(), environ, messages)
-    top = Section("top", parse(lines, messages), messages)
-    configuration = _build(top, arbiter, environ, messages)
+    statements = read_statements(paths, config_id or short_host_name(), messages, environ)
+    return understand(statements, messages, arbiter=arbiter, environ=environ)
+
+
+def read_statements(
+    paths: Sequence[Path], config_id: str, messages: Messages, environ: Mapping[str, str] = os.environ
+) -> list[Statement]:
+    """Return the top-level statements of the files, in their order; what cannot be read is in ``messages``."""
+    return parse(_lines(paths, config_id, environ, messages), messages)
+
+
+def understand(
+    statements: Iterable[Statement],
+    messages: Messages,
+    *,
+    arbiter: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Configuration:
+    """Return what top-level statements mean together, as ``load`` does. Raises ConfigErrors."""
+    configuration = _build(Section("top", statements, messages), arbiter, environ, messages)
     messages.raise_errors()
     return configuration
 
@@ -86,8 +108,15 @@ def _build(
         _present(read_track_process(s, messages) for s in top.all("vrrp_track_process")),
         messages,
     )
-    trackable = Trackable(_by_name(scripts), _by_name(files), _by_name(processes))
+    haproxies = unique(
+        "track_haproxy", _present(read_track_haproxy(s, messages) for s in top.all("track_haproxy")), messages
+    )
+    votes = unique("track_peer", (read_track_peer(s, messages) for s in top.all("track_peer")), messages)
+    trackable = Trackable(
+        _by_name(scripts), _by_name(files), _by_name(processes), _by_name(haproxies), _by_name(votes)
+    )
     instances = unique("vrrp_instance", _instances(top, defaults, trackable, messages), messages)
+    instances = place(instances, defaults.vmac_prefix, defaults.vmac_address_prefix, messages)
     groups = unique("vrrp_sync_group", _groups(top, defaults, trackable, messages), messages)
     daemon = read_daemon(top.section("haagent"), short_host_name())
     configuration = Configuration(
@@ -100,6 +129,8 @@ def _build(
         daemon=daemon,
         files=tuple(files),
         processes=tuple(processes),
+        haproxies=tuple(haproxies),
+        peer_votes=tuple(votes),
         link_delays=tuple(_link_delays(top)),
         static_addresses=tuple(
             read_addresses(top.lines("static_ipaddress"), defaults.default_interface, messages)
@@ -107,6 +138,7 @@ def _build(
         static_routes=read_routes(top.lines("static_routes"), messages),
         static_rules=read_rules(top.lines("static_rules"), messages),
         net_namespace=top.value("net_namespace", _namespace, ""),
+        pid_files=_pid_files(top),
     )
     if not configuration.instances and not messages.errors:
         messages.warning("there is no vrrp_instance: nothing is kept available")
@@ -162,16 +194,27 @@ def _link_delays(top: Section) -> Iterator[LinkDelay]:
                 raise ConfigError(
                     f"{line.keyword!r} needs its delays", line.place, "IF DOWN [UP], in seconds"
                 )
-            delays = [seconds(word, 0, 255, "delay") for word in line.values]
-            yield LinkDelay(interface(line.words[0]), *delays)
+            down, up = ([seconds(word, 0, 255, "delay") for word in line.values] + [0])[:2]
+            yield LinkDelay(interface(line.words[0]), down, up, line.place)
         except ConfigError as error:
             top.messages.warning(f"{error.message}: the line is left out", error.place, error.remedy)
+
+
+def _pid_files(top: Section) -> tuple[str, str] | None:
+    """Return keepalived's places for pid files, if it is told to use them; its plain default is not ours."""
+    if "instance" not in top and "use_pid_dir" not in top:
+        return None
+    name = top.value("instance", _namespace, "")
+    suffix = f"_{name}.pid" if name else ".pid"
+    return f"{_PID_DIRECTORY}/keepalived{suffix}", f"{_PID_DIRECTORY}/vrrp{suffix}"
 
 
 def _namespace(statement: Statement) -> str:
     name = statement.values[0].text
     if not name or "/" in name or name.startswith("."):
-        raise ConfigError(f"net_namespace is {name!r}", statement.place, "a name that ip netns list shows")
+        raise ConfigError(
+            f"{statement.keyword} is {name!r}", statement.place, "a name without / and leading dot"
+        )
     return name
 
 

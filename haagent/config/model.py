@@ -97,6 +97,7 @@ class LinkDelay:
     interface: str
     down: Duration
     up: Duration = 0
+    place: Place = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,49 @@ class TrackProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackHaproxy:
+    """A track_haproxy block: up while the HAProxy at ``socket`` answers and has what is asked of it.
+
+    ``backends`` are (name, servers that must be usable), ``frontends`` must be open. ``epoch_map`` is the file of a map
+    that is kept at the epochs of this node's instances, by name; "" is none.
+    """
+
+    name: str
+    socket: str
+    interval: Duration = SECOND
+    timeout: Duration = SECOND
+    weight: int = 0
+    reverse: bool = False
+    rise: int = 2
+    fall: int = 2
+    backends: tuple[tuple[str, int], ...] = ()
+    frontends: tuple[str, ...] = ()
+    epoch_map: str = ""
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPeer:
+    """A track_peer block: up while at least ``least`` of ``nodes`` were heard within ``timeout``.
+
+    No ``nodes`` are all other nodes of the peers block. This node's own name among them does not count.
+    """
+
+    name: str
+    nodes: tuple[str, ...] = ()
+    least: int = 1
+    timeout: Duration = 3 * SECOND
+    weight: int = -20
+    reverse: bool = False
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class VirtualAddress:
-    """One line of virtual_ipaddress or virtual_ipaddress_excluded."""
+    """One line of virtual_ipaddress or virtual_ipaddress_excluded.
+
+    ``own_mac``: wanted on a virtual MAC interface although it is not on the instance's own interface.
+    """
 
     address: IPAddress
     prefix_length: int
@@ -175,6 +217,7 @@ class VirtualAddress:
     preferred_lifetime: int | None = None
     nodad: bool = True
     no_track: bool = False
+    own_mac: bool = False
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix_length}"
@@ -252,6 +295,15 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class VetoScript:
+    """``veto_script``: asked before the node claims. It has ``timeout`` to answer and is asked again after ``pause``."""
+
+    command: Command
+    timeout: Duration
+    pause: Duration
+
+
+@dataclass(frozen=True, slots=True)
 class Garp:
     """When and how often addresses are announced. Counts per address, Durations; 0 switches off."""
 
@@ -273,8 +325,21 @@ class Unicast:
 
 
 @dataclass(frozen=True, slots=True)
+class VirtualMac:
+    """A macvlan interface ``name`` on ``base`` with a virtual router's MAC ``address`` (six octets, with colons)."""
+
+    name: str
+    base: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class VrrpInstance:
-    """A vrrp_instance block, complete: every default filled in."""
+    """A vrrp_instance block, complete: every default filled in.
+
+    ``vmac`` is the instance's own virtual MAC interface, ``address_vmacs`` are those of addresses on other interfaces.
+    ``xmit_base``: adverts leave by ``interface`` all the same. ``accept`` is RFC 9568's Accept_Mode.
+    """
 
     name: str
     interface: str
@@ -295,13 +360,20 @@ class VrrpInstance:
     track_source: bool = False
     multicast_group: IPAddress | None = None
     unicast: Unicast | None = None
+    vmac: VirtualMac | None = None
+    address_vmacs: tuple[VirtualMac, ...] = ()
+    xmit_base: bool = False
+    accept: bool = True
     auth_pass: bytes | None = None
     track_scripts: tuple[Track, ...] = ()
     track_interfaces: tuple[Track, ...] = ()
     track_files: tuple[Track, ...] = ()
     track_processes: tuple[Track, ...] = ()
+    track_haproxies: tuple[Track, ...] = ()
+    track_peers: tuple[Track, ...] = ()
     track_primary: bool = True
     notify: Notify = Notify()
+    veto: VetoScript | None = None
     garp: Garp = Garp()
     down_timer_adverts: int = 3
     skip_check_adv_addr: bool = False
@@ -312,6 +384,15 @@ class VrrpInstance:
     notify_priority_changes: bool = False
     smtp_alert: bool = False
     place: Place = field(default=NOWHERE, compare=False)
+
+    @property
+    def vmacs(self) -> tuple[VirtualMac, ...]:
+        """Every virtual MAC interface of the instance, its own first."""
+        return (*((self.vmac,) if self.vmac else ()), *self.address_vmacs)
+
+    def carrier(self, device: str) -> str:
+        """Return the interface whose wire ``device`` uses: the base of a virtual MAC interface, any other itself."""
+        return next((vmac.base for vmac in self.vmacs if vmac.name == device), device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +405,10 @@ class SyncGroup:
     track_interfaces: tuple[Track, ...] = ()
     track_files: tuple[Track, ...] = ()
     track_processes: tuple[Track, ...] = ()
+    track_haproxies: tuple[Track, ...] = ()
+    track_peers: tuple[Track, ...] = ()
     notify: Notify = Notify()
+    veto: VetoScript | None = None
     tracking_weight: bool = False
     notify_priority_changes: bool = False
     smtp_alert: bool = False
@@ -393,6 +477,18 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the agent answers over TCP. ``subject`` is the instance or group an agent-check is about; "" is all."""
+
+    host: str
+    port: int
+    subject: str = ""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Daemon:
     """The ``haagent`` block: what keepalived has no word for.
 
@@ -405,6 +501,13 @@ class Daemon:
     minimum_tenure: Duration = 0
     log_level: str = "info"
     log_format: Literal["human", "json"] = "human"
+    http: tuple[Listen, ...] = ()
+    agent_checks: tuple[Listen, ...] = ()
+
+    @property
+    def listens(self) -> tuple[Listen, ...]:
+        """Every address the front listens on."""
+        return (*self.http, *self.agent_checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +523,10 @@ class Configuration:
     daemon: Daemon
     files: tuple[TrackFile, ...] = ()
     processes: tuple[TrackProcess, ...] = ()
+    haproxies: tuple[TrackHaproxy, ...] = ()
+    peer_votes: tuple[TrackPeer, ...] = ()
     net_namespace: str = ""
+    pid_files: tuple[str, str] | None = None  # the supervisor's and the worker's, where no option names them
     link_delays: tuple[LinkDelay, ...] = ()
     static_addresses: tuple[VirtualAddress, ...] = ()
     static_routes: tuple[Route, ...] = ()

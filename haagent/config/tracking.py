@@ -13,7 +13,15 @@ from typing import Protocol
 from haagent.config.commands import read_command
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import GlobalDefs, Track, TrackFile, TrackProcess, VrrpScript
+from haagent.config.model import (
+    GlobalDefs,
+    Track,
+    TrackFile,
+    TrackHaproxy,
+    TrackPeer,
+    TrackProcess,
+    VrrpScript,
+)
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import integer, interface
@@ -43,6 +51,8 @@ class Trackable:
     scripts: Mapping[str, VrrpScript] = field(default_factory=dict)
     files: Mapping[str, TrackFile] = field(default_factory=dict)
     processes: Mapping[str, TrackProcess] = field(default_factory=dict)
+    haproxies: Mapping[str, TrackHaproxy] = field(default_factory=dict)
+    peers: Mapping[str, TrackPeer] = field(default_factory=dict)
 
     def read_scripts(self, section: Section) -> tuple[Track, ...]:
         """Return the entries of track_script."""
@@ -55,6 +65,14 @@ class Trackable:
     def read_processes(self, section: Section) -> tuple[Track, ...]:
         """Return the entries of track_process."""
         return read_tracked(section, "track_process", "vrrp_track_process", self.processes)
+
+    def read_haproxies(self, section: Section) -> tuple[Track, ...]:
+        """Return the entries of track_haproxy."""
+        return read_tracked(section, "track_haproxy", "track_haproxy block", self.haproxies)
+
+    def read_peers(self, section: Section) -> tuple[Track, ...]:
+        """Return the entries of track_peer."""
+        return read_tracked(section, "track_peer", "track_peer block", self.peers)
 
 
 def read_script(statement: Statement, defaults: GlobalDefs, messages: Messages) -> VrrpScript | None:

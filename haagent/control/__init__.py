@@ -1,4 +1,4 @@
-"""How a running agent is asked and told things: one Unix socket, JSON lines (``PROTOCOL.md``), and a snapshot file.
+"""How a running agent is asked and told things: a Unix socket (``PROTOCOL.md``), a snapshot file, and HTTP to read from.
 
 Decides nothing: requests become events of the core, answers are what ``core`` and ``effects`` say about themselves.
 """

@@ -32,6 +32,7 @@ from haagent.core.events import (
 )
 from haagent.effects.interfaces import IFF_UP, flags_of, index_of
 from haagent.effects.netlink import Request, RequestSocket, add_address, delete_address, explain
+from haagent.effects.virtual_macs import VirtualMacs
 from haagent.errors import EffectError
 
 AddressEvent: TypeAlias = AddressesInstalled | AddressesRemoved | AddressVanished | EffectFailed
@@ -51,11 +52,20 @@ class _Installed:
 
 
 class Addresses:
-    """The virtual addresses of one node. Lifetimes are whole seconds: ceil(lease) + 1 leaves time to renew."""
+    """The virtual addresses of one node. Lifetimes are whole seconds: ceil(lease) + 1 leaves time to renew.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[AddressEvent], object]) -> None:
+    ``virtual_macs`` are the interfaces some of them need; they are up exactly while their addresses may be there.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[AddressEvent], object],
+        virtual_macs: VirtualMacs | None = None,
+    ) -> None:
         """Raises EffectError if the kernel refuses a netlink socket."""
         self._loop, self._deliver = loop, deliver
+        self._macs = virtual_macs or VirtualMacs()
         self._requests = RequestSocket()
         self._configured: dict[str, tuple[VirtualAddress, ...]] = {}
         self._installed: dict[Key, _Installed] = {}
@@ -68,9 +78,11 @@ class Addresses:
 
         Addresses that are new come with the instance's next ``install``. Raises EffectError.
         """
+        instances = tuple(instances)
         self._configured = {
             instance.name: (*instance.addresses, *instance.excluded) for instance in instances
         }
+        self._macs.reconfigure(instances)
         stale = [
             (key[0], entry.virtual)
             for key, entry in self._installed.items()
@@ -84,6 +96,7 @@ class Addresses:
         If one is refused the others stay; ``remove`` takes off whatever there is.
         """
         try:
+            self._macs.lift(instance)
             self._install(instance, lifetime)
         except EffectError as error:
             self._answer(EffectFailed(instance, "InstallAddresses", str(error)))
@@ -102,6 +115,7 @@ class Addresses:
         ]
         try:
             self._delete(here)
+            self._macs.lower(instance)
         except EffectError as error:
             self._answer(EffectFailed(instance, "RemoveAddresses", str(error)))
         else:
@@ -141,6 +155,18 @@ class Addresses:
         del self._own_deletions[key]
         self._vanished(key)
 
+    def interface_down(self, interface: str) -> None:
+        """Take note that an interface went down: if it is a virtual MAC's that should be up, its addresses are gone."""
+        instance = self._macs.lost(interface)
+        gone = [key for key, entry in self._installed.items() if entry.instance == instance]
+        entries = [self._installed.pop(key) for key in gone if instance is not None]
+        if instance is not None and entries:
+            self._answer(AddressVanished(instance, str(entries[0].virtual.address)))
+
+    def remove_interfaces(self) -> None:
+        """Delete the virtual MAC interfaces, after the addresses are gone. Raises EffectError."""
+        self._macs.remove()
+
     def reports_lost(self) -> None:
         """Take note that deletions so far will not be reported any more (the watch starts afresh)."""
         self._own_deletions.clear()
@@ -155,6 +181,7 @@ class Addresses:
         if self._next_slice is not None:
             self._next_slice.cancel()
         self._requests.close()
+        self._macs.close()
 
     def _renew(self, lifetime: int) -> None:
         if self._next_slice is not None:

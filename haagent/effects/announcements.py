@@ -120,9 +120,10 @@ class AnnouncementListener:
     def reconfigure(self, instances: Iterable[VrrpInstance]) -> None:
         """Listen for exactly these instances' addresses. Raises EffectError."""
         self._owners = {
-            (virtual.device, virtual.address): instance.name
+            (device, virtual.address): instance.name
             for instance in instances
             for virtual in (*instance.addresses, *instance.excluded)
+            for device in (virtual.device, instance.carrier(virtual.device))
         }
         addresses = {address for _, address in self._owners}
         ipv4 = sorted(int(a) for a in addresses if a.version == 4)

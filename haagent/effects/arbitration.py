@@ -103,11 +103,17 @@ class _Refusals:
         self.error, self._until, self._pause = "", 0.0, FIRST_REFUSAL
 
 
-def arbiter_options(config: ArbiterConfig, node: str, lease: Duration) -> ArbiterOptions:
-    """Return what the plugin is given for ``config``, on ``node``, with leases of ``lease``."""
-    members = tuple((member.kind, arbiter_options(member, node, lease)) for member in config.members)
+def arbiter_options(config: ArbiterConfig, node: str, lease: Duration, keep: Duration) -> ArbiterOptions:
+    """Return what the plugin is given for ``config``, on ``node``; a silent session's record stays for ``keep``."""
+    members = tuple((member.kind, arbiter_options(member, node, lease, keep)) for member in config.members)
     return ArbiterOptions(
-        config.endpoints, config.domain, node, to_seconds(lease), dict(config.settings), members
+        config.endpoints,
+        config.domain,
+        node,
+        to_seconds(lease),
+        dict(config.settings),
+        members,
+        to_seconds(keep),
     )
 
 

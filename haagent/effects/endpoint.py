@@ -15,11 +15,22 @@ from haagent.core.packet import MULTICAST_GROUP_4, MULTICAST_GROUP_6, ChecksumFo
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``ifindex`` is 0 while the interface does not exist, ``source`` None while it has no usable address."""
+    """``ifindex`` is 0 while the interface does not exist, ``source`` None while it has no usable address.
+
+    ``vmac_ifindex`` is the virtual MAC interface adverts leave by, 0 if they leave by the interface itself.
+    """
 
     instance: VrrpInstance
     ifindex: int
     source: IPAddress | None
+    vmac_ifindex: int = 0
+
+    def leaves_by(self, priority: int) -> int:
+        """Return the index of the interface for adverts of this priority.
+
+        A resignation is sent with the claim closed, when nothing of the virtual MAC may leave any more (EXCL).
+        """
+        return self.vmac_ifindex if priority and self.vmac_ifindex else self.ifindex
 
     @property
     def group(self) -> IPAddress | None:

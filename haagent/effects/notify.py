@@ -16,7 +16,6 @@ May not change anything: a command that cannot run or fails is told, nothing els
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ from dataclasses import dataclass
 from haagent.config.model import Command, Configuration, Notify
 from haagent.core.reports import LowerPriorityHeard, Noticed, Report, State, StateChanged
 from haagent.core.units import SECOND, Duration, to_seconds
-from haagent.effects.commands import prepare
-from haagent.effects.processes import CommandError, describe, in_thread
+from haagent.effects.one_command import run_to_end
 
 TIMEOUT: Duration = 60 * SECOND
 STOP_PATIENCE: Duration = 5 * SECOND
@@ -151,30 +149,11 @@ class Notifier:
 
     async def _run(self, notification: Notification, command: Command, extra: tuple[str, ...]) -> None:
         """Run one command to its end; whatever goes wrong is told and otherwise ignored."""
-        try:
-            problem = await self._result(notification, command, extra)
-        except TimeoutError:
-            problem = "its path or its user could not be looked up in time: a file or name server hangs"
-        except Exception as error:
-            problem = str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
+        environment = notification.environment(self._node)
+        problem = await run_to_end(command, self._configuration.globals, environment, self._timeout, extra)
         if problem:
             detail = f"{' '.join((*command.argv, *extra))}: {problem}"
             self._tell(Noticed(notification.name, f"notify {notification.state} failed", detail))
-
-    async def _result(self, notification: Notification, command: Command, extra: tuple[str, ...]) -> str:
-        work = functools.partial(prepare, command, self._configuration.globals, extra)
-        async with asyncio.timeout(to_seconds(self._timeout)):
-            launch = await in_thread(work)
-        child, over = launch.start(notification.environment(self._node)), False
-        try:
-            over = await child.exited(self._timeout)
-        finally:
-            try:
-                if not over:
-                    await child.end()
-            finally:
-                status = child.reap()
-        return describe(status) if over else f"ended after {to_seconds(self._timeout):g} s"
 
 
 def _of_instance(report: StateChanged, state: str | None = None) -> Notification:

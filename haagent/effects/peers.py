@@ -106,6 +106,10 @@ class Peers:
         """Return what is known of each peer."""
         return self._peers
 
+    def heard(self) -> dict[str, Instant | None]:
+        """Return when each peer was heard last, on CLOCK_BOOTTIME; None: never."""
+        return {name: state.heard for name, state in self._peers.items()}
+
     def close(self) -> None:
         """Fall silent. Idempotent."""
         self._config, self._peers = None, {}

@@ -17,6 +17,20 @@ from haagent.errors import PluginError
 
 GROUP = "haagent.arbiters"
 
+_LOSES = (
+    "refused: {} replicates after it has acknowledged, so a failover loses acknowledged writes and two nodes may win "
+    "the same claim; use etcd, zookeeper, consul, postgresql or file"
+)
+# Stores that people ask for and nobody should: none of ours will ever be one, and why. A package that provides the name counts.
+REFUSED = {
+    "redis": _LOSES.format("redis (also with Sentinel, Cluster, WAIT or Redlock)"),
+    "valkey": _LOSES.format("valkey (also with Sentinel, Cluster or WAIT)"),
+    "memcached": "refused: memcached keeps nothing; use etcd, zookeeper, consul, postgresql or file",
+    "postgres": "called postgresql here",
+    "k8s": "called kubernetes here",
+    "zk": "called zookeeper here",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
@@ -47,6 +61,8 @@ def find_plugin(kind: str, installed: Iterable[Plugin] | None = None) -> Plugin:
             f"arbiter {kind}: installed {len(found)} times, by {', '.join(sorted(p.distribution for p in found))}; "
             "uninstall all but one"
         )
+    if kind in REFUSED:
+        raise PluginError(f"arbiter {kind}: {REFUSED[kind]}")
     known = ", ".join(sorted({plugin.name for plugin in plugins})) or "none"
     raise PluginError(f"arbiter {kind}: no such arbiter; installed: {known}")
 

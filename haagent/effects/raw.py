@@ -30,6 +30,7 @@ IP_RECVERR = 11
 IPV6_RECVERR = 25
 IPV6_PKTINFO = 50
 IPV6_HOPLIMIT = 52
+IPV6_FREEBIND = 78
 _SO_RCVBUFFORCE = 33
 
 _PRECEDENCE = 0xC0  # "internetwork control", as every VRRP router sends
@@ -80,6 +81,8 @@ def open_sending(family: Family, *, multicast: bool) -> socket.socket:
     else:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _PRECEDENCE)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+        # A virtual MAC's interface sends from the base's link-local address and has none of its own.
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, int(multicast))
     return sock
 

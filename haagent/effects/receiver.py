@@ -45,6 +45,7 @@ class Receiver:
         self._socket = raw.open_receiving(family)
         self._targets: dict[str, tuple[Endpoint, _Target]] = {}
         self._by_interface: dict[tuple[int, int], _Target] = {}
+        self._virtual: set[int] = set()  # interfaces that get copies of other virtual routers' adverts
         self._by_destination: dict[tuple[IPAddress, int], _Target] = {}
         self._known: dict[tuple[object, ...], AdvertisementReceived] = {}
         self._known_limit = 64
@@ -66,6 +67,7 @@ class Receiver:
                 kept = (endpoint, (name, endpoint.expectations()))
             self._targets[name] = kept
         self._by_interface.clear()
+        self._virtual.clear()
         self._by_destination.clear()
         self._known.clear()
         self.unknown_vrids.clear()
@@ -84,6 +86,10 @@ class Receiver:
         if endpoint.group is not None:
             if endpoint.ifindex:
                 self._by_interface[here] = target
+            # While it is up, Linux hands frames from our own virtual MAC (a second MASTER's) to that interface alone.
+            if endpoint.vmac_ifindex:
+                self._by_interface[endpoint.vmac_ifindex, endpoint.instance.vrid] = target
+                self._virtual.add(endpoint.vmac_ifindex)
             return
         # Routing may bring a unicast advert in over any interface; its destination says whose it is. The entry by
         # interface is for telling the operator about a peer that sends multicast.
@@ -186,6 +192,8 @@ class Receiver:
             self._deliver(PacketDiscarded(instance, str(source), reason.value))
 
     def _unknown(self, ifindex: int, vrid: int) -> None:
+        if ifindex in self._virtual:
+            return
         self.counters[Discard.VRID] += 1
         if (ifindex, vrid) in self.unknown_vrids or len(self.unknown_vrids) < _UNKNOWN:
             self.unknown_vrids[ifindex, vrid] += 1

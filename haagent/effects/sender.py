@@ -124,7 +124,7 @@ class Sender:
         ttl = 255 if unicast is None else unicast.ttl
         # Multicast leaves by the configured interface and no other; where a peer lives is for the routing table.
         pinned = endpoint.group is not None or destination.is_link_local
-        ifindex = endpoint.ifindex if pinned else 0
+        ifindex = endpoint.leaves_by(priority) if pinned else 0
         flags = socket.MSG_DONTROUTE if endpoint.group is not None else 0
         ancillary = _ancillary(source, ifindex, ttl)
         address: tuple[str, int] | tuple[str, int, int, int] = (str(destination), 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from haagent.config.model import VrrpInstance
 from haagent.core.events import IPAddress
@@ -42,7 +43,7 @@ class VrrpSockets:
             )
             learned = before.source if before is not None and kept else None
             source = instance.source or learned
-            endpoint = Endpoint(instance, index_of(instance.interface), source)
+            endpoint = _endpoint(instance, source)
             endpoints[instance.name] = before if before is not None and before == endpoint else endpoint
         self._endpoints = endpoints
         self._join()
@@ -57,18 +58,19 @@ class VrrpSockets:
         endpoint = self._endpoints.get(instance)
         if endpoint is None or endpoint.instance.source is not None or endpoint.source == address:
             return
-        self._endpoints[instance] = Endpoint(endpoint.instance, endpoint.ifindex, address)
+        self._endpoints[instance] = replace(endpoint, source=address)
         if self._pending is None:
             self._pending = self._loop.call_soon(self._serve)
 
     def interface_changed(self, interface: str) -> None:
         """Look the interface up again (a ``LinkChanged``): it may have come back as another one."""
-        ifindex = index_of(interface)
-        changed = False
-        for name, endpoint in self._endpoints.items():
-            if endpoint.instance.interface == interface and endpoint.ifindex != ifindex:
-                self._endpoints[name] = Endpoint(endpoint.instance, ifindex, endpoint.source)
-                changed = True
+        changed = {
+            name: now
+            for name, endpoint in self._endpoints.items()
+            if interface in (endpoint.instance.interface, _virtual(endpoint.instance))
+            and (now := _endpoint(endpoint.instance, endpoint.source)) != endpoint
+        }
+        self._endpoints |= changed
         if changed:
             self._join()
             self._serve()
@@ -115,9 +117,10 @@ class VrrpSockets:
     def _join(self) -> None:
         self._memberships.hold(
             {
-                Membership(endpoint.group, endpoint.ifindex)
+                Membership(endpoint.group, ifindex)
                 for endpoint in self._endpoints.values()
-                if endpoint.group is not None and endpoint.ifindex
+                for ifindex in (endpoint.ifindex, endpoint.vmac_ifindex)
+                if endpoint.group is not None and ifindex
             }
         )
 
@@ -138,3 +141,12 @@ class VrrpSockets:
                 self._receivers[family] = Receiver(self._loop, family, self._deliver)
             self._receivers[family].listen_for(endpoints)
         self._sender.speak_for(self._endpoints.values())
+
+
+def _endpoint(instance: VrrpInstance, source: IPAddress | None) -> Endpoint:
+    return Endpoint(instance, index_of(instance.interface), source, index_of(_virtual(instance)))
+
+
+def _virtual(instance: VrrpInstance) -> str:
+    """Return the virtual MAC interface that adverts leave by, "" if they leave by the interface itself."""
+    return instance.vmac.name if instance.vmac is not None and not instance.xmit_base else ""

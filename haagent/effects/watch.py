@@ -99,7 +99,8 @@ class NetworkWatch:
         names = dict.fromkeys(interfaces)
         for instance in self._instances:
             names[instance.interface] = None
-            names.update(dict.fromkeys(virtual.device for virtual in instance.addresses + instance.excluded))
+            devices = [virtual.device for virtual in instance.addresses + instance.excluded]
+            names.update(dict.fromkeys((*devices, *map(instance.carrier, devices))))
         self._interfaces = tuple(names)
         self._virtual = frozenset(
             virtual.address

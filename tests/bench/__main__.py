@@ -14,12 +14,13 @@ from haagent.core.units import MILLISECOND, Duration, from_seconds, to_seconds
 from haagent.lab.daemons import DAEMONS, DaemonKind
 from haagent.lab.namespaces import LabError, require_lab_host
 from haagent.lab.report import in_words, table
-from tests.bench import failover, idle
+from tests.bench import failover, handover, idle
 
 Measure = Callable[[DaemonKind], tuple[str, object]]
 LOADS = ((1, 1.0), (50, 1.0), (250, 1.0), (50, 0.1))
 ADVERTS = (1.0, 0.1)
-SUBJECTS = ("crash", "stop", "idle", "quiet")
+SUBJECTS = ("crash", "stop", "handover", "idle", "quiet")
+OCCASIONS: dict[handover.Occasion, str] = {"switchover": "switchover", "stop": "SIGTERM and start"}
 
 
 def spread(values: Sequence[Duration]) -> str:
@@ -42,6 +43,25 @@ def failover_rows(subject: str, adverts: Sequence[float], runs: int) -> list[tup
         return one
 
     return [(f"{what}, advert {seconds:g} s, {runs} runs", measure(seconds)) for seconds in adverts]
+
+
+def handover_rows(adverts: Sequence[float], runs: int) -> list[tuple[str, Measure]]:
+    """Return the planned moves to measure."""
+
+    def measure(occasion: handover.Occasion, seconds: float) -> Measure:
+        def one(kind: DaemonKind) -> tuple[str, object]:
+            lost = handover.measure(kind, occasion, from_seconds(seconds), runs)
+            both = {"away": lost.away, "back": lost.back}
+            words = ", ".join(f"{way} {spread(values)}" for way, values in both.items())
+            return words, {way: [value / MILLISECOND for value in values] for way, values in both.items()}
+
+        return one
+
+    return [
+        (f"{what}, back by preemption, 1 ms probe, advert {seconds:g} s, {runs} runs", measure(kind, seconds))
+        for kind, what in OCCASIONS.items()
+        for seconds in adverts
+    ]
 
 
 def cost_in_words(cost: idle.Cost) -> str:
@@ -81,6 +101,9 @@ def idle_rows(loads: Sequence[tuple[int, float]], window: Duration) -> list[tupl
     "--runs", type=click.IntRange(1), default=5, show_default=True, help="Repetitions of crash and stop."
 )
 @click.option(
+    "--moves", type=click.IntRange(1), default=20, show_default=True, help="Repetitions of each handover."
+)
+@click.option(
     "--window", type=float, default=20.0, show_default=True, help="Seconds of each idle measurement."
 )
 @click.option("--quiet-window", type=float, default=60.0, show_default=True, help="Seconds of the quiet one.")
@@ -96,6 +119,7 @@ def main(
     daemons: tuple[str, ...],
     subjects: tuple[str, ...],
     runs: int,
+    moves: int,
     window: float,
     quiet_window: float,
     adverts: tuple[float, ...],
@@ -111,6 +135,8 @@ def main(
     for subject in subjects:
         if subject in ("crash", "stop"):
             plan += failover_rows(subject, adverts, runs)
+        elif subject == "handover":
+            plan += handover_rows(adverts, moves)
         elif subject == "idle":
             plan += idle_rows(loads, from_seconds(window))
         else:

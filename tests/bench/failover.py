@@ -19,7 +19,7 @@ PACE = Pace(round=5 * MILLISECOND, udp=2 * MILLISECOND, http=SECOND)
 
 
 @contextlib.contextmanager
-def cluster(kind: DaemonKind, advert: Duration) -> Iterator[Cluster]:
+def cluster(kind: DaemonKind, advert: Duration, pace: Pace = PACE) -> Iterator[Cluster]:
     """Build two nodes with one address, observed every few ms."""
     usual = standard(kind, 2, ClusterSpec(advert=advert, vip6=None))
     options = ClusterOptions(
@@ -28,18 +28,19 @@ def cluster(kind: DaemonKind, advert: Duration) -> Iterator[Cluster]:
         arbiters=usual.arbiters,
         arbiter=usual.arbiter,
         addition=usual.addition,
-        pace=PACE,
+        pace=pace,
     )
     with Cluster(options) as built:
         yield built
 
 
-def _wait(built: Cluster, node: str) -> None:
+def wait_for_owner(built: Cluster, node: str) -> None:
+    """Wait until ``node`` alone has answered for a while."""
     advert = built.spec.advert
     built.wait_for_owner(max(2 * advert, 300 * MILLISECOND), 20 * advert + 20 * SECOND, among=(node,))
 
 
-def _wait_for_answer(built: Cluster, node: str, since: Instant) -> None:
+def wait_for_answer(built: Cluster, node: str, since: Instant) -> None:
     """Wait until ``node`` has answered a question asked after ``since``."""
     until = time.monotonic_ns() + 20 * built.spec.advert + 5 * SECOND
     while time.monotonic_ns() < until:
@@ -53,15 +54,15 @@ def _repeat(kind: DaemonKind, advert: Duration, runs: int, fault: Callable[[Clus
     """Break node1 ``runs`` times in one cluster, each time until node2 has it, and put it right again."""
     with cluster(kind, advert) as built:
         for _ in range(runs):
-            _wait(built, "node1")
+            wait_for_owner(built, "node1")
             one = fault(built)
             begin = time.monotonic_ns()
             one.inject()
-            _wait_for_answer(built, "node2", begin)
+            wait_for_answer(built, "node2", begin)
             time.sleep(0.1)  # a client that follows late is part of the outage
             built.add_fault(FaultSpan(one.name, one.target, begin, time.monotonic_ns()))
             one.heal()
-        _wait(built, "node1")
+        wait_for_owner(built, "node1")
         return judge(built.finish())
 
 

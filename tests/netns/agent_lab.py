@@ -111,13 +111,15 @@ class Agent(Haagent):
 class Lab:
     """Two nodes and what runs on them. Use ``lab(...)``."""
 
-    def __init__(self, stack: ExitStack, arbiters: int, nodes: int = 2) -> None:
-        self.topology: Topology = stack.enter_context(build(nodes, arbiters, prefix=PREFIX))
+    def __init__(
+        self, stack: ExitStack, arbiters: int, nodes: int = 2, *, prefix: str = PREFIX, pace: Pace = PACE
+    ) -> None:
+        self.topology: Topology = stack.enter_context(build(nodes, arbiters, prefix=prefix))
         self.etcd: EtcdArbiter | None = None
         if arbiters:
             self.etcd = EtcdArbiter(self.topology)
             stack.callback(self.etcd.stop)
-        self.observer: Observer = observe(self.topology, (VIP4,), PACE)
+        self.observer: Observer = observe(self.topology, (VIP4,), pace)
         stack.callback(self.observer.stop)
         self.daemons: dict[str, Agent | Keepalived] = {}
         stack.callback(self.stop_all)

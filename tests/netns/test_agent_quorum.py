@@ -14,8 +14,9 @@ import pytest
 from agent_lab import PACE, Lab, eventually, ms
 
 from haagent.core.units import MILLISECOND, SECOND
+from haagent.lab.members import ServerError, Site
 from haagent.lab.observers import observe
-from haagent.lab.servers import EtcdCluster, ServerError, Site, require_etcd
+from haagent.lab.servers import EtcdCluster, require_etcd
 from haagent.lab.topology import VIP4, build
 from haagent.lab.zookeeper import ZooKeeperEnsemble, require_zookeeper
 

@@ -1,8 +1,8 @@
 """The same file under keepalived and under haagent: after every event both hosts look the same.
 
 Two equal hosts, one daemon each, the same events at the same time. Compared are addresses (length, label, scope,
-interface), routes and rules with keepalived's protocol number, the lines of the FIFO, and the calls of notify
-scripts. Each event says whether the virtual address must be there afterwards, so that two daemons that both do
+interface), routes and rules with keepalived's protocol number, the lines of the FIFO, the calls of notify scripts, and
+every different VRRP and ARP frame on both wires, byte by byte (but for what no two runs share, see ``Wires``). Each event says whether the virtual address must be there afterwards, so that two daemons that both do
 nothing do not pass. To add a case, add a row to ``CASES``. Every fifth case runs by default, all of them with HAAGENT_FULL=1
 (``make side-by-side``).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,10 +21,13 @@ from typing import Any
 
 import pytest
 from dropin_lab import VIP, Host, Kind, host, ip
+from wire import inside
 
 pytestmark = [pytest.mark.netns, pytest.mark.keepalived]
 
 STEADY, PATIENCE = 0.4, 12.0
+ETH_P_ALL = 3
+OWN = (bytes((10, 77, 0, 1)), bytes((10, 78, 0, 1)))
 Event = tuple[str, bool]  # an action of ACTIONS, and whether the virtual address is there afterwards
 
 ACTIONS: dict[str, Callable[[Host], object]] = {
@@ -56,6 +60,9 @@ class Case:
     events: tuple[Event, ...] = OUTAGE
     second: dict[str, str] = field(default_factory=dict)
     notify: bool = True
+    steady: float = (
+        STEADY  # s both must agree: longer than a script's interval, where the address does not tell
+    )
 
     def text(self, **changes: str) -> str:
         part = {"inside": self.inside, "top": self.top, "addresses": self.addresses, **changes}
@@ -80,6 +87,8 @@ CASES = {
     "version 2 with a password": Case("version 2\nadvert_int 1\nauthentication {\nauth_type PASS\nauth_pass secret12\n}"),
     "unicast": Case("unicast_src_ip 10.77.0.1\nunicast_peer {\n10.77.0.2\n}"),
     "nopreempt": Case("nopreempt"),
+    "virtual MAC, adverts from the base": Case("use_vmac mine\nvmac_xmit_base"),
+    "not accepting": Case("no_accept"),
     "priority 255": Case("priority 255"),
     "address options": Case(
         addresses="10.77.0.100/24 brd + label lan:vip\n10.77.0.101/32 dev lan scope link\n10.78.0.100/25 dev wan brd 10.78.0.127"
@@ -94,7 +103,7 @@ CASES = {
     "script": Case("track_script {\nchk\n}", SCRIPT.replace("MORE", ""), events=CHECKED),
     "script with rise and fall": Case("track_script {\nchk\n}", SCRIPT.replace("MORE", "rise 2\nfall 2"), events=CHECKED),
     "weighted script": Case(
-        "track_script {\nchk\n}", SCRIPT.replace("MORE", "weight -30"),
+        "track_script {\nchk\n}", SCRIPT.replace("MORE", "weight -30"), steady=1.5,
         events=(("start", True), ("sick", True), ("healthy", True), ("stop", False)),
     ),
     "reversed script": Case(
@@ -143,6 +152,58 @@ CASES = {
 }  # fmt: skip
 
 
+class Wires:
+    """The different VRRP (IPv4) and ARP frames a host has sent, as the far ends of its wires saw them.
+
+    The MACs of both ends become zeros, as do the IPv4 identification and the checksum over it.
+    """
+
+    def __init__(self, seen_from: Host) -> None:
+        self._macs: dict[str, list[bytes]] = {}
+        self._sockets: dict[str, socket.socket] = {}
+        self._seen: set[tuple[str, str]] = set()
+        for wire in ("lan", "wan"):
+            ends = [ip("-n", end, "-j", "link", "show", wire) for end in (seen_from.name, seen_from.far)]
+            self._macs[wire] = [bytes.fromhex(json.loads(e)[0]["address"].replace(":", "")) for e in ends]
+            with inside(seen_from.far):
+                opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+                opened.bind((wire, ETH_P_ALL))
+            opened.setblocking(False)
+            self._sockets[wire] = opened
+
+    def look(self) -> list[str]:
+        """Return everything different so far, as text."""
+        for wire, opened in self._sockets.items():
+            while True:
+                try:
+                    frame, origin = opened.recvfrom(2048)
+                except BlockingIOError:
+                    break
+                except OSError:  # its end of the wire was down
+                    continue
+                if origin[2] != socket.PACKET_OUTGOING and (text := self._text(frame, self._macs[wire])):
+                    self._seen.add((wire, text))
+        return sorted(f"{wire} {text}" for wire, text in self._seen)
+
+    @staticmethod
+    def _text(frame: bytes, macs: list[bytes]) -> str:
+        """Return a frame that is compared in hexadecimal, else nothing."""
+        for mac in macs:
+            frame = frame.replace(mac, bytes(6))
+        plain = bytearray(frame)
+        gratuitous = frame[12:14] == b"\x08\x06" and frame[28:32] == frame[38:42]
+        if gratuitous and frame[28:32] not in OWN:  # those the kernel announces when a link comes up
+            return plain[:42].hex()
+        if frame[12:14] == b"\x08\x00" and frame[23] == 112:
+            plain[18:20] = plain[24:26] = bytes(2)
+            return plain[: 14 + int.from_bytes(frame[16:18], "big")].hex()
+        return ""
+
+    def close(self) -> None:
+        for opened in self._sockets.values():
+            opened.close()
+
+
 class Side:
     """One daemon on its host, and what it did there so far."""
 
@@ -158,6 +219,10 @@ class Side:
         os.mkfifo(made.directory / "fifo", 0o600)
         self._fifo = os.open(made.directory / "fifo", os.O_RDONLY | os.O_NONBLOCK)
         self._lines = b""
+        ip(
+            "-n", made.far, "addr", "add", "10.77.0.2/24", "dev", "lan"
+        )  # who answers, so that unicast can be sent
+        self._wires = Wires(made)
         made.start(case.text(), kind=kind)
 
     def act(self, action: str) -> None:
@@ -169,6 +234,7 @@ class Side:
             "addresses": self._addresses(),
             "routes": self._routes(),
             "rules": self._rules(),
+            "frames": self._wires.look(),
         }
         if self.case.notify:
             # Per subject in order; keepalived starts the specific script and the generic one at the same time.
@@ -219,16 +285,17 @@ class Side:
 
     def close(self) -> None:
         os.close(self._fifo)
+        self._wires.close()
 
 
-def agree(ours: Side, theirs: Side, *, vip: bool) -> str:
+def agree(ours: Side, theirs: Side, *, vip: bool, steady: float) -> str:
     """Wait until both show the same for a while, with or without the address; return the difference if they do not."""
     until, since, difference = time.monotonic() + PATIENCE, 0.0, ""
     while time.monotonic() < until:
         one, two = ours.look(), theirs.look()
         right = one == two and ours.has_vip() is vip
         since = (since or time.monotonic()) if right else 0.0
-        if since and time.monotonic() - since >= STEADY:
+        if since and time.monotonic() - since >= steady:
             return ""
         difference = "\n".join(
             f"{key}:\n  haagent    {one[key]}\n  keepalived {two[key]}" for key in one if one[key] != two[key]
@@ -252,7 +319,8 @@ def test_both_do_the_same(tmp_path: Path, name: str) -> None:
         for action, vip in case.events:
             for side in sides:
                 side.act(action)
-            difference = agree(*sides, vip=vip)
+            difference = agree(*sides, vip=vip, steady=case.steady)
             assert not difference, (
                 f"after {action!r}\n{difference}\n--- haagent\n{sides[0].host.text()[-1500:]}"
             )
+        assert sides[0].look()["frames"], "no advert was ever seen"

@@ -17,9 +17,9 @@ from haagent.lab.arbiter import EtcdArbiter
 from haagent.lab.cluster import Cluster, ClusterOptions
 from haagent.lab.daemons import ClusterSpec, Keepalived
 from haagent.lab.faults import FreezeArbiter, KillArbiter
+from haagent.lab.members import ServerError
 from haagent.lab.namespaces import LabError
 from haagent.lab.scenario import play, scenario
-from haagent.lab.servers import ServerError
 
 pytestmark = [pytest.mark.netns, pytest.mark.keepalived]
 SPEC = ClusterSpec(advert=100 * MILLISECOND)
@@ -49,7 +49,7 @@ def test_down_names_the_labs_there_are():
     assert "no lab 'no-such-lab'; there are: " in result.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path, number):
     words = [sys.executable, "-u", "-c", "from haagent.cli.lab import lab; lab()", "run", "freeze"]
     words += ["--daemon", "keepalived", "--quick", "--out", str(tmp_path)]

@@ -14,6 +14,7 @@ Maps (all keys and values in host order but for addresses, which are wire bytes;
     claims   array      u64 epoch << 1 | open
     addresses hash      {u32 ifindex if link-local else 0, 16 bytes address} -> u32 claim slot
     routers  hash       {u32 ifindex, u8 VRID, u8 family, u16 0, 16 bytes destination} -> u32 claim slot
+                        {u32 ifindex, u32 0, 6 bytes virtual MAC, 10 bytes 0} -> u32 claim slot
     names    hash       u32 claim slot -> claim name; not read here, only kept alive
 """
 
@@ -35,9 +36,11 @@ _HEADER_START_NETWORK = 1
 _SKB_PROTOCOL, _SKB_VLAN_PRESENT, _SKB_VLAN_TCI, _SKB_IFINDEX = 16, 20, 24, 40
 
 _ETH_IPV4, _ETH_ARP, _ETH_IPV6 = 0x0800, 0x0806, 0x86DD
+_ETH_VLAN, _ETH_QINQ = 0x8100, 0x88A8
 _PROTO_FRAGMENT, _PROTO_ICMPV6, _PROTO_VRRP = 44, 58, 112
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _ARP_REQUEST = 1
+_MAC_DESTINATION, _MAC_SOURCE = 0, 6  # offsets in the frame
 
 # The stack, as offsets from the frame pointer.
 _ADDRESS_KEY = -24  # 20 bytes: scope, then the address
@@ -65,7 +68,7 @@ class MapDescriptors:
 def ingress(maps: MapDescriptors, *, ethernet: bool) -> bytes:
     """Return the program for packets coming in on Ethernet, or on a link whose frames have no header we know."""
     code = _Filter(maps, ethernet=ethernet)
-    code.dispatch()
+    code.dispatch(_MAC_DESTINATION)
     code.asm.label("ipv4")
     code.load_ipv4_key(16)
     code.judge_address("pass")
@@ -87,7 +90,7 @@ def ingress(maps: MapDescriptors, *, ethernet: bool) -> bytes:
 def egress(maps: MapDescriptors, *, ethernet: bool) -> bytes:
     """Return the program for packets going out, as ``ingress``."""
     code = _Filter(maps, ethernet=ethernet)
-    code.dispatch()
+    code.dispatch(_MAC_SOURCE)
     _egress_ipv4(code)
     code.asm.label("arp")
     code.arp(requests_only=False)
@@ -157,8 +160,8 @@ class _Filter:
         self.ethernet = ethernet
         self.layer3 = 14 if ethernet else 0
 
-    def dispatch(self) -> None:
-        """Jump to ipv4, arp or ipv6; let everything else pass."""
+    def dispatch(self, mac: int) -> None:
+        """Judge the frame by the MAC at offset ``mac``, then jump to ipv4, arp or ipv6; let everything else pass."""
         asm = self.asm
         # A program keeps the maps it names alive; the next run finds all five through either direction.
         asm.map(R2, self.maps.names)
@@ -175,12 +178,29 @@ class _Filter:
         if self.ethernet:
             # Not skb->protocol: on packet sockets that is what the sender said, not what the frame is.
             self._load_bytes(lambda: asm.set(R2, 12), _OTHER, 2, "pass")
+            self._station(mac)
             asm.load(Size.HALF, R1, FP, _OTHER)
         else:
             asm.load(Size.WORD, R1, R6, _SKB_PROTOCOL)
         for ethertype, label in ((_ETH_IPV4, "ipv4"), (_ETH_ARP, "arp"), (_ETH_IPV6, "ipv6")):
             asm.jump_if(R1, Test.EQ, socket.htons(ethertype), label)
         asm.jump("pass")
+
+    def _station(self, mac: int) -> None:
+        """Drop a frame whose MAC at that offset is a guarded one of a claim that is shut, whatever it carries."""
+        asm = self.asm
+        asm.load(Size.HALF, R1, FP, _OTHER)
+        # Tagged without the card's help: the VLAN's own gate has seen it.
+        for tagged in (_ETH_VLAN, _ETH_QINQ):
+            asm.jump_if(R1, Test.EQ, socket.htons(tagged), "pass")
+        for double in (0, 8, 16):
+            asm.store_value(Size.DOUBLE, FP, _ROUTER_KEY + double, 0)
+        self._load_bytes(lambda: asm.set(R2, mac), _DESTINATION, 6, "pass")
+        asm.load(Size.WORD, R1, R6, _SKB_IFINDEX)
+        asm.store(Size.WORD, FP, _ROUTER_KEY, R1)
+        self._find_slot(self.maps.routers, _ROUTER_KEY, "no_station")
+        self._judge_slot()
+        asm.label("no_station")
 
     def fetch(self, offset: int, into: int, length: int, failed: str) -> None:
         """Copy ``length`` bytes at ``offset`` of the network header to the stack, or jump to ``failed``."""

@@ -143,11 +143,16 @@ def address_keys(router: GuardedRouter, ifindexes: Mapping[str, int]) -> list[by
 
 
 def router_keys(router: GuardedRouter, ifindexes: Mapping[str, int]) -> list[bytes]:
-    """Return the keys under which the router's own advertisements are found."""
+    """Return the keys under which the router's own advertisements are found, and its virtual MACs (VRID 0)."""
+    stations = [
+        struct.pack("=IBBH", ifindexes[interface], 0, 0, 0) + mac.ljust(16, b"\0")
+        for interface, mac in router.stations
+        if interface in ifindexes
+    ]
     ifindex = ifindexes.get(router.interface)
     if ifindex is None:
-        return []
-    return [
+        return stations
+    return stations + [
         struct.pack("=IBBH", ifindex, router.vrid, router.family, 0) + _wire(where)
         for where in router.destinations
     ]

@@ -5,6 +5,7 @@ nobody runs any more. So the kernel decides for every packet: a packet *of* a cl
 is open **and** the node's deadline lies ahead. One deadline serves the whole node, because one session carries
 all its claims; opening and closing is per claim. What is *of* a claim:
 
+* in either direction: frames to (in) and from (out) a virtual MAC, whatever they carry;
 * coming in: packets to a virtual address, ARP requests and neighbour solicitations asking for one;
 * going out: packets from a virtual address, ARP that names one as the sender, neighbour advertisements for one,
   and VRRP advertisements of its virtual router with a priority above 0.
@@ -65,7 +66,8 @@ class GuardedRouter:
 
     Its advertisements leave through ``interface`` for ``destinations`` (the multicast group, or the unicast
     peers). ``addresses`` are all its virtual addresses of either family; ``address_interfaces`` are further
-    interfaces on which somebody could reach them. An IPv6 link-local address is guarded on the router's own
+    interfaces on which somebody could reach them. ``stations`` are (interface, virtual MAC): whatever the router's
+    macvlan interfaces send or receive passes there. An IPv6 link-local address is guarded on the router's own
     interfaces only, any other address on every interface that has a gate.
     """
 
@@ -75,11 +77,13 @@ class GuardedRouter:
     destinations: tuple[IPAddress, ...]
     addresses: tuple[IPAddress, ...]
     address_interfaces: tuple[str, ...] = ()
+    stations: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """Every interface that needs a gate for this router, without repeats."""
-        return tuple(dict.fromkeys((self.interface, *self.address_interfaces)))
+        bases = (interface for interface, _ in self.stations)
+        return tuple(dict.fromkeys((self.interface, *self.address_interfaces, *bases)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ def guarded_things(router: GuardedRouter) -> Iterable[tuple[str, object]]:
     for address in router.addresses:
         for scope in scopes(router, address):
             yield f"address {address}" + (f" on {scope}" if scope else ""), (address, scope)
+    for interface, mac in router.stations:
+        yield f"MAC {mac.hex(':')} on {interface}", (interface, mac)
     for destination in router.destinations:
         yield (
             f"VRID {router.vrid} (IPv{router.family}) towards {destination} on {router.interface}",

@@ -19,6 +19,7 @@ from haagent.effects.gate.nft_messages import (
     EGRESS,
     INGRESS,
     KEY,
+    LINK,
     META_IIF,
     META_IIFTYPE,
     META_L4PROTO,
@@ -54,6 +55,7 @@ KINDS = {
     "link_local": (20, 20 << 6 | 8),
     "adverts4": (12, (20 << 6 | 12) << 6 | 7),
     "adverts6": (24, (20 << 6 | 12) << 6 | 8),
+    "stations": (12, 20 << 6 | 9),
 }
 _LEASE_TYPE = 21
 CHAINS = ("incoming", "outgoing")
@@ -132,6 +134,11 @@ def _things(guard: Guard, indexes: Mapping[str, int]) -> dict[str, frozenset[byt
                 elif scope in indexes:
                     found["link_local"].add(struct.pack("=I", indexes[scope]) + address.packed)
         found[f"adverts{router.family}"] |= _advert_keys(router, indexes)
+        found["stations"] |= {
+            struct.pack("=I6sxx", indexes[interface], mac)
+            for interface, mac in router.stations
+            if interface in indexes
+        }
     return {stem: frozenset(keys) for stem, keys in found.items()}
 
 
@@ -169,6 +176,7 @@ def _incoming() -> list[list[bytes]]:
     from_no_virtual_address = (payload(NETWORK, 14, 4, SCRATCH), not_in_set("own_ipv4", SCRATCH))
     solicitation = _icmpv6(_SOLICITATION)
     return [
+        *_guarded("stations", META_IIFTYPE, [], [meta(META_IIF, KEY), payload(LINK, 0, 6, KEY + 1)]),
         *_guarded("ipv4", META_IIFTYPE, _protocol(_IPV4), to_ipv4),
         *_guarded("ipv4", META_IIFTYPE, request, target, from_no_virtual_address),
         *_ipv6(META_IIF, META_IIFTYPE, _protocol(_IPV6), NETWORK, 24),
@@ -178,6 +186,7 @@ def _incoming() -> list[list[bytes]]:
 
 def _outgoing() -> list[list[bytes]]:
     return [
+        *_guarded("stations", META_OIFTYPE, [], [meta(META_OIF, KEY), payload(LINK, 6, 6, KEY + 1)]),
         *_adverts("adverts4", _vrrp(_IPV4, 9), 16, 4),
         *_adverts("adverts6", _vrrp(_IPV6, 6), 24, 16),
         *_adverts("adverts6", _fragmented_vrrp(), 24, 16),

@@ -35,6 +35,7 @@ REASONS = (
     (r"^auth_hmac", "auth_hmac is not implemented; peers would not accept each other"),
     (r"owner_ignore_adverts", "owner_ignore_adverts is not implemented; it decides who is master"),
     (r"^vrf is not supported", "vrf is not implemented; adverts would go elsewhere"),
+    (r"^use_ipvlan", "use_ipvlan is not implemented; adverts would come from another address"),
     (r"interface is missing|interface is '|dev is '", "an instance without a usable interface name"),
     (r"virtual_router_id is", "an instance without a usable VRID; keepalived drops the instance"),
     (
@@ -66,11 +67,17 @@ WARNINGS = (
     (r"priority 255", "priority 255 is pointed out"),
     (r"auth_pass has a character outside ASCII", "a password outside ASCII is pointed out"),
     (r"no vrrp_instance", "nothing to keep available"),
+    (r"delays for .* have no effect", "delays for an interface that haagent itself makes are pointed out"),
 )
 # What keepalived's own message says -> why haagent has nothing to say. First match counts.
 SILENCES = (
     (r"for routes is deprecated", "an old word for routes that works"),
     (r"SECURITY VIOLATION", "script security is always on here"),
+    (r"^\(dev-one_hash.conf: ", "an instance whose name has a `#`, which keepalived loses"),
+    (
+        r"iptables not supported|nftables already specified",
+        "about which firewall to use, which is not asked here",
+    ),
     (
         r"not found/accessible|Unable to set default user|doesn't exist|specified for up/down",
         "about the test host, which a check of the text does not look at",

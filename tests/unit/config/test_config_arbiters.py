@@ -86,6 +86,9 @@ def test_a_secret_from_the_environment() -> None:
         ("etcd://h1:0", "endpoint 'h1:0'"),
         ("etcd://h1:2379,h1:2379", "an endpoint twice"),
         ("file://relative/path", "an absolute path"),
+        ("postgresql://ha:s3cret@db1/d", "use ?username=NAME&password_file=FILE"),
+        ("postgresql://db1/d?chroot=/x", "has no word 'chroot'"),
+        ("consul://", "has no endpoints"),
         ("quorum", "write an arbiter block"),
         ("Etcd", "arbiter 'Etcd'"),
         ("", "arbiter ''"),
@@ -142,3 +145,12 @@ def test_a_secret_that_everyone_can_read_is_a_warning(read, password_file: Path)
     password_file.chmod(0o644)
     configuration = read(f'arbiter etcd {{\nendpoints h:1\npassword_file "{password_file}"\n}}\n')
     assert any("is open to every user" in text for text in configuration.warnings)
+
+
+def test_words_of_the_databases_and_clusters() -> None:
+    base = parse_arbiter("postgresql://db1,db2:5433/site?database=ha&schema=x&tls=yes&username=ha")
+    assert (base.endpoints, base.domain) == (("db1", "db2:5433"), "site")
+    assert dict(base.settings) == {"database": "ha", "schema": "x", "tls": "yes", "username": "ha"}
+    assert dict(parse_arbiter("consul://c1/site?datacenter=eu").settings) == {"datacenter": "eu"}
+    pod = parse_arbiter("kubernetes:///site?namespace=ha")
+    assert (pod.endpoints, pod.domain, dict(pod.settings)) == ((), "site", {"namespace": "ha"})

@@ -252,3 +252,19 @@ def test_a_repeated_keyword_says_which_one_counts(instance) -> None:
 def test_a_bare_notify_deleted_runs_nothing(instance) -> None:
     assert instance("notify_deleted").notify.deleted is None
     assert instance("notify_deleted\nnotify_deleted /x").notify.deleted is None
+
+
+def test_a_veto_script_has_a_timeout_and_a_pause(instance) -> None:
+    assert instance("priority 50").veto is None
+    veto = instance('veto_script "/usr/local/bin/may-claim web" ha').veto
+    assert veto is not None
+    assert (veto.command.argv, veto.command.user) == (("/usr/local/bin/may-claim", "web"), "ha")
+    assert (veto.timeout, veto.pause) == (5 * SECOND, 3 * SECOND)
+    veto = instance("veto_script /x\nveto_timeout 0.5\nveto_pause 10").veto
+    assert veto is not None
+    assert (veto.timeout, veto.pause) == (SECOND // 2, 10 * SECOND)
+
+
+def test_a_veto_pause_alone_is_pointless(instance) -> None:
+    instance("veto_pause 10")
+    assert "veto_pause without veto_script" in instance.warnings[0]

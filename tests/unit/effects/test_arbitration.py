@@ -269,6 +269,14 @@ async def test_close_abandons_silently_and_leaves_no_task() -> None:
 
 def test_options_are_the_configuration_in_the_plugin_s_words() -> None:
     config = ArbiterConfig("etcd", ("e1:2379",), "prod", settings=(("username", "ha"),))
-    assert arbiter_options(config, "n1", 500 * MILLISECOND) == ArbiterOptions(
-        ("e1:2379",), "prod", "n1", 0.5, {"username": "ha"}
+    assert arbiter_options(config, "n1", 500 * MILLISECOND, 60 * SECOND) == ArbiterOptions(
+        ("e1:2379",), "prod", "n1", 0.5, {"username": "ha"}, keep=60.0
     )
+
+
+def test_members_of_a_quorum_learn_the_lease_and_how_long_to_keep_as_it_does() -> None:
+    member = ArbiterConfig("file", ("/v",), "prod")
+    options = arbiter_options(
+        ArbiterConfig("quorum", domain="prod", members=(member,)), "n1", SECOND, 60 * SECOND
+    )
+    assert options.members == (("file", ArbiterOptions(("/v",), "prod", "n1", 1.0, {}, keep=60.0)),)

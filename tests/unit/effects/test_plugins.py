@@ -52,8 +52,30 @@ def test_third_party_plugin_is_loaded(site: Site) -> None:
 
 def test_unknown_name_lists_what_is_installed(site: Site) -> None:
     site.install("other-store", "other = hae_other:open")
-    with pytest.raises(PluginError, match=r"arbiter consul: no such arbiter; installed: .*etcd.*other"):
-        find_plugin("consul")
+    with pytest.raises(PluginError, match=r"arbiter mystore: no such arbiter; installed: .*etcd.*other"):
+        find_plugin("mystore")
+
+
+def test_stores_that_lose_writes_are_refused_with_the_reason(site: Site) -> None:
+    with pytest.raises(PluginError, match=r"arbiter redis: refused: .*loses acknowledged writes.* use etcd"):
+        find_plugin("redis")
+    site.install("raft-redis", "redis = hae_redis:open")
+    assert find_plugin("redis").distribution == "raft-redis"
+
+
+@pytest.mark.parametrize(
+    ("kind", "library"), [("postgresql", "asyncpg"), ("consul", "aiohttp"), ("kubernetes", "aiohttp")]
+)
+def test_missing_libraries_of_our_own_arbiters(
+    kind: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith((f"arbiters.{kind}", "arbiters.rest"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(
+        PluginError, match=rf"{library} is not installed; run: pip install 'haagent\[{kind}\]'"
+    ):
+        load_plugin(find_plugin(kind))
 
 
 def test_two_distributions_with_one_name_are_refused(site: Site) -> None:

@@ -213,7 +213,9 @@ async def test_a_status_that_somebody_else_collected_is_a_failure(run, monkeypat
     finally:
         signal.signal(signal.SIGCHLD, previous)
     assert not results[0].passed
-    assert "lost" in told[0].detail
+    assert (
+        "lost" in told[0].detail or "No such process" in told[0].detail
+    )  # gone before we could even watch it
 
 
 async def test_no_shell_is_involved(run):
