@@ -7,8 +7,9 @@ so no two nodes can win it. A node may *take* it when nobody can be acting on it
 
 * it was released by its holder (who closed its gate first);
 * its holder's incarnation has ended: the holder's session says so, or shows another incarnation;
-* it is vacant (created by somebody who found nothing) and W has passed since this node first saw it. A missing
-  record is not a free one: the arbiter may have lost it under a living holder.
+* it is vacant (created by somebody who found nothing), W has passed since this node first saw it, and no other session
+  may still hold it (core.witnesses). A missing record is not a free one: the arbiter may have lost it under a living
+  holder.
 
 Whoever takes it counts the epoch up by one. An epoch lower than one seen before means that the arbiter lost data;
 such a record is treated like a missing one.
@@ -27,11 +28,21 @@ from enum import Enum
 
 from haagent.core.actions import Actions, ReadRegister, SwapRegister, Tell
 from haagent.core.observation import SessionObservation, patience
-from haagent.core.records import NOBODY, BadRecord, Bid, ClaimRecord, ClaimState, Holder, claim_register
+from haagent.core.records import (
+    NOBODY,
+    BadRecord,
+    Bid,
+    ClaimRecord,
+    ClaimState,
+    Holder,
+    claim_mark,
+    claim_register,
+)
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
 from haagent.core.units import SECOND, Duration, Instant, Now
+from haagent.core.witnesses import Witnesses
 
 Observe = Callable[[str], SessionObservation]
 # A hint may be lost, and with it a bid: whoever cares reads now and then.
@@ -78,16 +89,17 @@ class Claim:
         name: str,
         session: Session,
         observe: Observe,
-        contested: Callable[[str], bool] = lambda _name: False,
+        witnesses: Witnesses,
     ) -> None:
         self.name = name
         self.register = claim_register(name)
         self.session = session
         self.observe = observe
-        self.contested = contested  # another living session may hold it, whatever its record says
+        self.witnesses = witnesses
         self.wanted = False
         self.bidding = False  # ask a living holder to hand over
         self.answered = False  # the holder has resigned: a bid has done its work, and must not get in the way
+        self.deferred = False  # to be taken as soon as the session's write under way is answered
         self.priority = 0
         self.release_for: str | None = None
         self.epoch = 0
@@ -101,6 +113,7 @@ class Claim:
         self.rolled_back = False
         self._rolled_back_at: Instant = 0
         self._last_epoch = 0
+        self._cleared: set[str] = set()  # nodes that certainly do not hold what this record does not show
         self._missed: tuple[Record | None] | None = None  # a hint that came while an answer was awaited
         self._reading = False
         self._retry_at: Instant = 0
@@ -157,6 +170,18 @@ class Claim:
         return self.claim.epoch
 
     @property
+    def lost(self) -> bool:
+        """Tell whether the arbiter lost the claim's record, or never had one: somebody may hold it all the same."""
+        if not self.known or self.held or (self.record is not None and self.claim is None):
+            return False
+        return self.claim is None or self.claim.state is ClaimState.VACANT or self.rolled_back
+
+    @property
+    def mark(self) -> str:
+        """Return the mark of the record that lies there now, empty if there is none."""
+        return "" if self.claim is None else claim_mark(self.register, self.claim.by)
+
+    @property
     def holder(self) -> Holder | None:
         return self.claim.holder if self.claim is not None else None
 
@@ -168,7 +193,7 @@ class Claim:
             return Standing.UNKNOWN
         if self.claim.state is ClaimState.HELD:
             return self._standing_of_holder(self.claim, now)
-        if now.slow < self.free_at():
+        if now.slow < self.free_at() or self.awaited():
             return Standing.LATER
         hurry = self.claim.state is ClaimState.RELEASED and self.claim.reserved_for != NOBODY
         return Standing.FREED if hurry else Standing.FREE
@@ -178,9 +203,9 @@ class Claim:
         assert self.claim is not None
         lease = self.session.parameters.lease
         if self.claim.state is ClaimState.VACANT:
-            return self.since + self._wait_for_lost_data()
+            return self.since + self.witnesses.wait()
         if self.rolled_back:
-            return self._rolled_back_at + self._wait_for_lost_data()
+            return self._rolled_back_at + self.witnesses.wait()
         reserved = self.claim.reserved_for
         if reserved in (None, NOBODY, self.session.parameters.node):
             return self.since
@@ -189,17 +214,20 @@ class Claim:
     def later_at(self) -> Instant:
         """Return when (``slow``) a claim that stands at LATER may be taken."""
         if self.claim is not None and self.claim.state is ClaimState.HELD:
-            return self.since + self._wait_for_lost_data()
+            return self.since + patience(self.session.longest_lease)
         return self.free_at()
 
-    def _wait_for_lost_data(self) -> Duration:
-        """Return how long to wait for a record that is missing or older than one we knew.
+    def awaited(self) -> list[SessionObservation]:
+        """Return the sessions that may hold this claim although its record was lost: nobody takes it from them.
 
-        A holder whose session's record was lost, too, meets that with its next renewal. One whose claim alone was
-        lost goes on renewing and finds out by a hint, or when it looks again (docs/safety/model.md, finding 3).
+        One whose own record was lost, too, meets that with its next renewal. One whose claim alone was lost goes on
+        renewing, and finds out by a hint or when it looks again (docs/safety/model.md, finding 3).
         """
-        wait = patience(self.session.longest_lease)
-        return wait + patience(LOOK_AGAIN) if self.contested(self.name) else wait
+        if not self.lost or self.claim is None:
+            return []
+        holder = "" if self.claim.holder is None else self.claim.holder.node  # of him the record itself tells
+        sessions = self.witnesses.awaited(self.name, self.mark, self.since, self._cleared)
+        return [session for session in sessions if session.node != holder]
 
     def next_deadline(self) -> Instant | None:
         """Return when (``fast``) a retry is due."""
@@ -245,6 +273,9 @@ class Claim:
     def take(self, now: Now) -> Actions:
         """Swap the claim to us. The caller has checked that it may be taken and that nobody was promised otherwise."""
         if self.pending is not None or self._reading or not self.known or not self.session.live(now):
+            return ()
+        self.deferred = self.session.overlooks(self.name)
+        if self.deferred:
             return ()
         electors = self.session.parameters.electors
         taken = ClaimRecord(
@@ -298,6 +329,8 @@ class Claim:
     def unavailable(self, now: Now) -> None:
         """Take in that a read or swap of ours got no answer."""
         again = now.fast + self._pause()
+        if self._looking:  # what it was to find out is as urgent as before
+            self._looked_at = again - LOOK_AGAIN
         self._reading = self._looking = False
         if self.pending is not None:
             self.pending.in_flight = False
@@ -339,7 +372,8 @@ class Claim:
 
     def _distrusted(self, now: Now) -> bool:
         """Tell whether the record is older than one we knew, and a holder of the lost one may still act."""
-        return self.rolled_back and now.slow < self._rolled_back_at + self._wait_for_lost_data()
+        waiting = now.slow < self._rolled_back_at + self.witnesses.wait()
+        return self.rolled_back and (waiting or bool(self.awaited()))
 
     def _unreadable(self) -> bool:
         return self.record is not None and self.claim is None
@@ -367,7 +401,7 @@ class Claim:
         if holder != self.session.holder and not self.rolled_back:
             return Standing.FREED
         wait = patience(self.session.longest_lease)
-        return Standing.FREE if now.slow >= self.since + wait else Standing.LATER
+        return Standing.LATER if now.slow < self.since + wait or self.awaited() else Standing.FREE
 
     def _see(self, record: Record | None, now: Now) -> Actions:
         changed = record != self.record or self.since == 0
@@ -376,7 +410,7 @@ class Claim:
             self._retry_at = now.fast + self._pause()  # somebody may repair it
         if not changed:
             return self._check_ours()
-        self.since = now.slow
+        self.since, self._cleared = now.slow, set()
         self.record, self.claim = record, _parse(record)
         told: Actions = ()
         if record is not None and self.claim is None:
@@ -455,6 +489,13 @@ class Claim:
 
     def _tell(self, what: str, detail: str) -> Actions:
         return (Tell(ClaimChanged(self.name, what, self.epoch, detail)),)
+
+
+def vacancy_mark(register: str, record: Record | None) -> str:
+    """Return the mark of a claim's vacant record, empty if it is none."""
+    claim = _parse(record)
+    vacant = claim is not None and claim.state is ClaimState.VACANT
+    return claim_mark(register, claim.by) if claim is not None and vacant else ""
 
 
 def _parse(record: Record | None) -> ClaimRecord | None:

@@ -143,7 +143,9 @@ class Group:
         return min(member.router.priority for member in self.members)
 
     def named(self) -> tuple[str, ...]:
-        """Return the nodes that the claim names: its holder and its bidder."""
+        """Return the nodes that the claim names, its holder and its bidder; all of them if its record was lost."""
+        if self.claim.lost:
+            return self.claim.witnesses.known()
         claim = self.claim.claim
         if claim is None:
             return ()

@@ -7,7 +7,7 @@ Whoever must look again because of what was seen is told once, through ``stirred
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from haagent.core.events import (
     RegisterUnavailable,
 )
 from haagent.core.observation import SessionObservation
-from haagent.core.records import EVERYTHING, SESSIONS, Holder, SessionRecord
+from haagent.core.records import SESSIONS, Holder, SessionRecord
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
@@ -35,12 +35,13 @@ RegisterEvent: TypeAlias = (
 class Ending:
     """A swap under way that ends another node's expired session.
 
-    ``incarnations`` are those known before it was sent: when it succeeds, all of them are over.
+    ``incarnations`` are those known before it was sent, at ``sent_at`` (``slow``): when it succeeds, all of them are over.
     """
 
     value: bytes
     expected: Record | None
     incarnations: frozenset[str]
+    sent_at: Instant
     in_flight: bool = True
 
 
@@ -62,6 +63,8 @@ class Neighbours:
         self.watch_at: Instant | None = None
         self.stirred: list[str] = []  # nodes whose claims somebody should look at again
         self.hinted = False  # the arbiter tells of changes, so sessions we never asked for are known, too
+        # Claims whose record was lost: every record of a session may be the word they wait for (core.witnesses).
+        self.lost: Collection[str] = ()
         self._seen, self._holding = seen, holding
         self._endings: dict[str, Ending] = {}
         self._writes = 0
@@ -83,13 +86,6 @@ class Neighbours:
                 node not in self._looks or not self.observe(node).known
             ):
                 self._look(node, now.fast)
-
-    def contest(self, claim: str) -> bool:
-        """Tell whether a living session may hold ``claim``: one says so, or we would not hear of it."""
-        living = (
-            o.session for o in self.observations.values() if o.session is not None and not o.session.ended
-        )
-        return not self.hinted or any(claim in s.claims or EVERYTHING in s.claims for s in living)
 
     def only_candidate(self, now: Now) -> str | None:
         """Return the other node that may claim if just one is known to be alive."""
@@ -116,7 +112,8 @@ class Neighbours:
                 ending = self._endings.pop(node, None)
                 self._see(observation, record, now)
                 if ending is not None:
-                    observation.ended_here = ending.incarnations
+                    observation.ended_here, observation.ended_at = ending.incarnations, ending.sent_at
+                    self.stirred.append(node)  # the hint may have come first, and proved less
                 return (Tell(ClaimChanged("", "ended", 0, f"the expired session of {node}")),)
             case RegisterConflicted():
                 self._endings.pop(node, None)
@@ -153,7 +150,7 @@ class Neighbours:
         # Not only when it should have written again: under failsafe it writes more seldom than its lease runs out.
         self._look(observation.node, self._look_again_at(observation, now))
         alive = was is not None and session is not None and not session.ended
-        if alive and was.holder == session.holder and not was_late:  # type: ignore[union-attr]
+        if alive and was.holder == session.holder and not was_late and not self.lost:  # type: ignore[union-attr]
             return  # an ordinary renewal
         self.stirred.append(observation.node)
 
@@ -225,7 +222,7 @@ class Neighbours:
             known.in_flight = True
             return (SwapRegister(name, known.value, known.expected),)
         known_ones = self._holding(holder.node) | {holder.incarnation}
-        ending = Ending(self._epitaph(holder, observation, now), observation.record, known_ones)
+        ending = Ending(self._epitaph(holder, observation, now), observation.record, known_ones, now.slow)
         self._endings[holder.node] = ending
         return (SwapRegister(name, ending.value, ending.expected),)
 

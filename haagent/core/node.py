@@ -53,13 +53,14 @@ from haagent.core.group import Group, GroupParameters
 from haagent.core.instance import Instance, InstanceParameters
 from haagent.core.neighbours import Neighbours, RegisterEvent
 from haagent.core.observation import SessionObservation, patience
-from haagent.core.records import SESSIONS
+from haagent.core.records import CLAIMS, SESSIONS
 from haagent.core.reports import Noticed, Stopped, TrackerChanged
 from haagent.core.roster import Roster
 from haagent.core.session import Session, SessionParameters
 from haagent.core.tracking import Tracker, TrackerParameters
 from haagent.core.unarbitrated import UnarbitratedClaim, UnarbitratedSession
 from haagent.core.units import Duration, Instant, Now, sooner
+from haagent.core.witnesses import Witnesses
 
 AddressEvent: TypeAlias = AddressesInstalled | AddressesRemoved | AddressVanished
 Standing: TypeAlias = tuple[bool, bool, str, int]  # of the session: live, suspended, incarnation, breaks
@@ -116,6 +117,7 @@ class Node:
         self.petitioner = Petitioner(self.session)
         self.elector = Elector(parameters.session.lease)
         self.neighbours = Neighbours(self.session, self._neighbour_seen, self._incarnations)
+        self.witnesses = Witnesses(self.neighbours)
         self.context = Context(
             self.session,
             self.neighbours.observe,
@@ -132,6 +134,7 @@ class Node:
         self._arriving: dict[str, GroupParameters] = {}
         self._agenda = Agenda()
         self._roster = Roster()
+        self.neighbours.lost = self._roster.lost
         self._standing: Standing = (False, False, self.session.incarnation, 0)
         self._proof: Instant = 0
         self._add_all(parameters)
@@ -149,7 +152,7 @@ class Node:
     def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> None:
         instances = tuple(Instance(member, self.links, self.trackers) for member in members)
         claim = (Claim if self.parameters.arbitrated else UnarbitratedClaim)(
-            parameters.name, self.session, self.neighbours.observe, self.neighbours.contest
+            parameters.name, self.session, self.neighbours.observe, self.witnesses
         )
         claim.adoptable = dict(self.parameters.resume).get(parameters.name)
         group = Group(parameters, instances, claim, self.context)
@@ -337,6 +340,11 @@ class Node:
         standing = (session.live(now), session.suspended, session.incarnation, session.breaks)
         if standing != self._standing:
             actions += self._standing_changed(standing, now)
+        for name in sorted(self._roster.deferred):
+            if not session.overlooks(name):
+                self.groups[name].claim.deferred = False
+                actions += self._step(self.groups[name], now)
+                self._name_claims(now)
         if self._roster.doubting and session.confirmed_t0 != self._proof:
             self._proof = session.confirmed_t0
             doubting = [self.groups[name] for name in sorted(self._roster.doubting)]
@@ -347,12 +355,13 @@ class Node:
         return actions
 
     def _name_claims(self, now: Now) -> None:
-        """Have the session's record name what is held; at once when that has grown."""
-        held, named = self._roster.holding, self.session.holding
-        if len(held) == len(named) and held.issuperset(named):
+        """Have the session's record name what is or may be held, and mark what was lost; at once when that has grown."""
+        naming, named, marked = self._roster.naming, self.session.naming, self.session.marks
+        marks = self._roster.marks()
+        if len(naming) == len(named) and naming.issuperset(named) and marks == marked:
             return
-        grown = not held.issubset(named)
-        self.session.holding = tuple(sorted(held))
+        grown = not naming.issubset(named) or not set(marks).issubset(marked)
+        self.session.naming, self.session.marks = tuple(sorted(naming)), marks
         if grown and self.parameters.arbitrated:
             self.session.revalidate(now)
 
@@ -388,6 +397,7 @@ class Node:
                 group.claim.forget()
         actions = self._step_all(now)
         self.session.activate(now, active=bool(self._roster.hungry))
+        self._name_claims(now)  # one may have been taken just now
         return actions + self.session.step(now)
 
     def _stop_if_done(self, now: Now) -> Actions:
@@ -417,6 +427,8 @@ class Node:
         if name.startswith(SESSIONS):
             actions = self.neighbours.answered(name.removeprefix(SESSIONS), event, now)
             return actions + self._step_stirred(now)
+        if name.startswith(CLAIMS) and isinstance(event, RegisterChanged):
+            self._roster.note_elsewhere(name, event.record)
         return ()
 
     def _step_stirred(self, now: Now) -> Actions:

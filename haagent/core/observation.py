@@ -26,7 +26,7 @@ class SessionObservation:
     ``lease`` is the longest lease this node ever showed: what is assumed when its record is missing or unreadable.
     ``late`` says that the owner has noticed the expiry; any change clears it. ``heard_at`` is when anything was
     heard of it at all, ``refresh`` how often it means to write. ``ended_here`` are the incarnations that were over when
-    our own swap wrote the record. ``confirmed`` is false after the arbiter was away: it may have lost what we saw.
+    our own swap wrote the record, ``ended_at`` when (``slow``) that swap was sent. ``confirmed`` is false after the arbiter was away: it may have lost what we saw.
     """
 
     node: str
@@ -38,6 +38,7 @@ class SessionObservation:
     reading: bool = False
     late: bool = False
     ended_here: frozenset[str] = frozenset()
+    ended_at: Instant | None = None
     confirmed: bool = False
     heard_at: Instant = 0
     refresh: Duration = 0
@@ -48,7 +49,7 @@ class SessionObservation:
         if self.known and record == self.record:
             return False
         self.known, self.record, self.since = True, record, slow
-        self.ended_here = frozenset()
+        self.ended_here, self.ended_at = frozenset(), None
         self.session = _parse(record)
         if self.session is not None:
             self.lease = max(self.lease, self.session.lease)
@@ -60,6 +61,13 @@ class SessionObservation:
         """Return when (on the ``slow`` clock) the wait for this record is over."""
         lease = self.session.lease if self.session is not None else self.lease
         return self.since + patience(lease)
+
+    @property
+    def silent_at(self) -> Instant:
+        """Return when (``slow``) the node will not have written as it said it would, with one lease of patience."""
+        if self.session is None or self.session.ended:
+            return self.expires_at
+        return self.since + self.refresh * 3 // 2 + patience(self.session.lease)
 
     def over(self, incarnation: str) -> bool:
         """Tell whether that incarnation has ended for certain.
@@ -76,7 +84,7 @@ class SessionObservation:
         """Tell whether the node has written as often as it said it would, with one lease of patience."""
         if self.session is None or self.session.ended:
             return False
-        return slow - self.since <= self.refresh * 3 // 2 + patience(self.session.lease)
+        return slow <= self.silent_at
 
     def expired(self, slow: Instant) -> bool:
         """Tell whether the wait is over for whatever the register holds, a missing record included."""

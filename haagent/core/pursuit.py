@@ -12,6 +12,7 @@ from haagent.core.claim import Claim, Standing
 from haagent.core.context import Context
 from haagent.core.records import Holder
 from haagent.core.units import Instant, Now
+from haagent.core.witnesses import holder_of
 
 
 class Pursuit:
@@ -63,7 +64,7 @@ class Pursuit:
     def bound_until(self) -> Instant:
         """Return when (``slow``) the promises end that forbid to take the claim as it stands."""
         holder = self.claim.holder
-        return self.context.bound_until(self.claim.name, holder.node if holder else "", self.claim.released)
+        return self._bound_to(holder.node if holder else "")
 
     def waiting_until(self, now: Now) -> Instant | None:
         """Return when (``fast``) a wait on the ``slow`` clock is over, if that is what stands in the way."""
@@ -73,8 +74,9 @@ class Pursuit:
         if self.claim.standing(now) is Standing.LATER:
             until = max(until, self.claim.later_at())
         if until <= now.slow:
-            return None
-        return now.fast + (until - now.slow)
+            ends = (max(seen.silent_at, self._bound_to(seen.node)) for seen in self.claim.awaited())
+            until = min((end for end in ends if end > now.slow), default=now.slow)
+        return now.fast + (until - now.slow) if until > now.slow else None
 
     def step(self, standing: Standing, now: Now) -> Actions:
         """Take the claim if it may be taken, or end the session of a holder that is late."""
@@ -83,9 +85,25 @@ class Pursuit:
             return ()
         if standing in (Standing.FREE, Standing.FREED):
             return self.claim.take(now)
-        if standing is Standing.TAKEN and holder is not None and self.expired_at is not None:
-            return self.context.end(holder, now) if self._may_end(holder) else ()
-        return ()
+        actions = self._end_silent(now) if self.claim.lost else ()
+        late = standing is Standing.TAKEN and self.expired_at is not None
+        if holder is None or not late or not self._may_end(holder):
+            return actions
+        return actions + self.context.end(holder, now)
+
+    def _bound_to(self, node: str) -> Instant:
+        return self.context.bound_until(self.claim.name, node, self.claim.released)
+
+    def _end_silent(self, now: Now) -> Actions:
+        """End the sessions that may hold the claim whose record was lost and that do not write any more."""
+        actions: Actions = ()
+        if self.claim.claim is None or now.slow < self.claim.later_at():
+            return actions
+        for seen in self.claim.awaited():
+            holder = holder_of(seen)
+            if now.slow >= max(seen.silent_at, self._bound_to(seen.node)) and self._may_end(holder):
+                actions += self.context.end(holder, now)
+        return actions
 
     def _may_end(self, holder: Holder) -> bool:
         """Tell whether the holder counts on our promise; if not, it may live on promises that we know nothing of."""

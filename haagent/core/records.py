@@ -7,14 +7,18 @@ is unique per write, so that "does the register hold exactly what I wrote?" alwa
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from hashlib import blake2b
 from urllib.parse import quote
 
 from haagent.core.units import MILLISECOND, Duration
 
-EVERYTHING = "*"  # more claims than a session's record has room to name
+SHORTENED = "#"  # begins the digests of more claims than a session's record has room to name
+DIGEST = 4  # characters of one; two that are alike make somebody wait, no more
+ROOM = 2_000  # octets for the names of claims in a session's record
 NOBODY = "-"  # reserved for nobody: no candidate may hurry, VRRP's own timers decide
 
 SESSIONS = "sessions/"
@@ -26,6 +30,22 @@ REMEMBERED = 64  # parsed values: a register is looked at far more often than it
 def claim_register(name: str) -> str:
     """Return the register of a claim. Names from configurations may hold anything; registers may not."""
     return CLAIMS + quote(name, safe="")
+
+
+def claim_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names as a session's record carries them: in full, or as digests if they are too many for that."""
+    if sum(len(name) + 3 for name in names) <= ROOM:
+        return names
+    return (SHORTENED + "".join(_digest(name) for name in names[: ROOM // DIGEST]),)
+
+
+def claim_mark(register: str, by: str) -> str:
+    """Return the mark of the record that ``by`` wrote to a claim's register: short, for a session has to carry many."""
+    return blake2b(f"{register}\0{by}".encode(), digest_size=6).hexdigest()
+
+
+def _digest(name: str) -> str:
+    return b64encode(blake2b(name.encode(), digest_size=DIGEST * 3 // 4).digest()).decode()
 
 
 class BadRecord(ValueError):  # noqa: N818 - it is the record that is bad
@@ -44,7 +64,8 @@ class Holder:
 class SessionRecord:
     """A node's sign of life. ``renew`` is how often it means to write, ``lease`` how long one write is good for.
 
-    ``claims`` names what it holds (or EVERYTHING), for whoever finds the record of one of them gone.
+    For whoever finds the record of a claim gone (core.witnesses): ``claims`` names what the node holds or may hold, in the
+    form of ``claim_names``; ``vacant`` are marks of claims' records that it has seen while it held nothing by another one.
     """
 
     holder: Holder
@@ -54,12 +75,22 @@ class SessionRecord:
     host: str
     electors: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    vacant: tuple[str, ...] = ()
     ended_by: str | None = None
     by: str = ""
 
     @property
     def ended(self) -> bool:
         return self.ended_by is not None
+
+    def names(self, claim: str) -> bool:
+        """Tell whether ``claims`` names this one."""
+        if claim in self.claims:
+            return True
+        if len(self.claims) != 1 or not self.claims[0].startswith(SHORTENED):
+            return False
+        digests, wanted = self.claims[0].removeprefix(SHORTENED), _digest(claim)
+        return any(digests.startswith(wanted, at) for at in range(0, len(digests), DIGEST))
 
     def ended_by_node(self, node: str, by: str) -> SessionRecord:
         """Return this session ended; the node it belongs to must start a new incarnation."""
@@ -77,6 +108,7 @@ class SessionRecord:
                 "host": self.host,
                 "electors": list(self.electors),
                 "claims": list(self.claims),
+                "vacant": list(self.vacant),
                 "state": f"ended by {self.ended_by}" if self.ended else "live",
                 "ended_by": self.ended_by,
                 "by": self.by,
@@ -97,6 +129,7 @@ class SessionRecord:
                 host=_text(fields["host"]),
                 electors=tuple(_text(elector) for elector in _list(fields["electors"])),
                 claims=tuple(_text(claim) for claim in _list(fields.get("claims", []))),
+                vacant=tuple(_text(marked) for marked in _list(fields.get("vacant", []))),
                 ended_by=None if fields["ended_by"] is None else _text(fields["ended_by"]),
                 by=_text(fields["by"]),
             )

@@ -30,14 +30,14 @@ from dataclasses import dataclass
 
 from haagent.core.actions import Action, Actions, ExtendGate, ReadRegister, SwapRegister, Tell
 from haagent.core.observation import patience
-from haagent.core.records import EVERYTHING, SESSIONS, BadRecord, Holder, SessionRecord
+from haagent.core.records import SESSIONS, BadRecord, Holder, SessionRecord, claim_names
 from haagent.core.register import Record
 from haagent.core.reports import SessionChanged
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, sooner, to_seconds
 
 QUIET: Duration = 3 * SECOND  # how often the arbiter is written while promises carry the fast renewals
 PRESENCE: Duration = 10 * SECOND  # how often a node that wants nothing shows that it is there
-ROOM = 2_000  # octets for the names of claims in the session's record
+MARKS = 64  # of claims whose record was lost, in the session's record: the others come when these are done
 FIRST_RETRY: Duration = 5 * MILLISECOND
 
 
@@ -92,7 +92,8 @@ class Session:
         self.active = False
         self.stopping = False
         self.closed = False
-        self.holding: tuple[str, ...] = ()  # the claims to be named in the record
+        self.naming: tuple[str, ...] = ()  # the claims to be named in the record: held, or perhaps held
+        self.marks: tuple[str, ...] = ()  # of claims whose record was lost; see core.witnesses
         self.quiet = False  # promises carry the fast renewals; see core.failsafe
         self.electors: frozenset[str] = frozenset()  # as the arbiter has them for certain, or may have them
         self.error = ""
@@ -126,6 +127,10 @@ class Session:
     def valid_as_of(self, instant: Instant) -> bool:
         """Tell whether a renewal sent at or after ``instant`` has counted."""
         return self.confirmed_t0 >= instant
+
+    def overlooks(self, claim: str) -> bool:
+        """Tell whether a write is under way that does not name ``claim``: a swap that takes it must not overtake that."""
+        return self._pending is not None and not self._pending.record.names(claim)
 
     def next_deadline(self) -> Instant | None:
         """Return when ``step`` wants to be called next, on the ``fast`` clock."""
@@ -281,9 +286,6 @@ class Session:
 
     # -- inside
 
-    def _named_claims(self) -> tuple[str, ...]:
-        return self.holding if sum(len(name) + 3 for name in self.holding) <= ROOM else (EVERYTHING,)
-
     def _rhythm(self) -> Duration:
         if not self.active:
             return PRESENCE
@@ -327,7 +329,8 @@ class Session:
             renew=self._rhythm(),
             host=p.host,
             electors=p.electors,
-            claims=self._named_claims(),
+            claims=claim_names(self.naming),
+            vacant=self.marks[:MARKS],
             ended_by=p.node if self.stopping else None,
             by=f"{self.incarnation}.{self.seq}.{now.fast:x}",  # an incarnation outlives its worker
         )

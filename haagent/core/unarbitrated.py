@@ -6,8 +6,6 @@ lifetimes end by themselves when the agent is killed or stopped for as long as V
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from haagent.core.actions import Actions, ExtendGate, Tell
 from haagent.core.claim import Claim, Observe, Standing
 from haagent.core.records import Holder
@@ -15,6 +13,7 @@ from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
 from haagent.core.units import Instant, Now
+from haagent.core.witnesses import Witnesses
 
 
 class UnarbitratedSession(Session):
@@ -54,14 +53,18 @@ class UnarbitratedClaim(Claim):
         name: str,
         session: Session,
         observe: Observe,
-        contested: Callable[[str], bool] = lambda _name: False,
+        witnesses: Witnesses,
     ) -> None:
-        super().__init__(name, session, observe, contested)
+        super().__init__(name, session, observe, witnesses)
         self.known = True  # there is nothing to read
 
     @property
     def held(self) -> bool:
         return self.mine is not None
+
+    @property
+    def lost(self) -> bool:
+        return False
 
     @property
     def adopting(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from unittest.mock import patch
 
+from haagent.core.actions import ReadRegister, SwapRegister
 from haagent.core.claim import LOOK_AGAIN
 from haagent.core.events import PeerHeard, SwitchoverRequested
 from haagent.core.failsafe import PromiseRequest
@@ -20,6 +21,7 @@ from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from tests.simulation.checks import Broken
 from tests.simulation.host import Host
 from tests.simulation.plan import PROFILES, Claimed, Cluster, Fault, Network, Plan, Store
+from tests.simulation.store import Request
 from tests.simulation.world import Outcome, World
 
 CLAIM, HOLDER_SESSION = "web", "sessions/a"
@@ -212,16 +214,16 @@ def _wipe(world: World) -> None:
     world.play(world.now + WATCHED)
 
 
-def deleted_claim(*, looks: bool) -> Iterator[Outcome]:
+def deleted_claim(*, blind: Duration) -> Iterator[Outcome]:
     """Yield one run: somebody deletes the claim's record alone, and the hint does not reach the holder.
 
-    The holder's session names the claim, so the other node waits until the holder must have looked. ``looks`` False:
-    the answer to that look is lost, too, while renewals go on.
+    The holder's renewals go on, and its session names the claim. For ``blind`` no answer to its looks reaches it; the
+    address must stay with it for so long, and come back within one more look, by itself, after that.
     """
-    yield direct(two_nodes(electors=False, profile="data loss"), lambda world: _delete(world, looks=looks))
+    yield direct(two_nodes(electors=False, profile="data loss"), lambda world: _delete(world, blind))
 
 
-def _delete(world: World, *, looks: bool) -> None:
+def _delete(world: World, blind: Duration) -> None:
     _let_b_want(world)
     a = world.hosts[0]
     assert a.node is not None
@@ -230,12 +232,31 @@ def _delete(world: World, *, looks: bool) -> None:
         world.play(world.now + 10 * MILLISECOND)
     _deafen(world)
     world.arbiter.registers.put(claim.register, None, world.now, "wipe")
-    if not looks:
-        look = a.now().fast + LOOK_AGAIN
-        while (claim.next_deadline() or look) > a.now().fast + STEP:
-            world.play(world.now + STEP)
-        _deafen(world)
-    world.play(world.now + 2 * LOOK_AGAIN)
+    with patch.object(world.arbiter, "request", _without_looks(world, claim.register)):
+        world.play(world.now + blind)
+        _passes(world, "a")
+    world.play(world.now + LOOK_AGAIN + 4 * LEASE)
+    _passes(world, "a", "b")
+    assert claim.register in world.arbiter.registers.now
+
+
+def _without_looks(world: World, register: str) -> Callable[[Host, ReadRegister | SwapRegister], None]:
+    """Return a way to the arbiter on which a's reads of one register are lost, and nothing else."""
+    original = world.arbiter.request
+
+    def request(host: Host, action: ReadRegister | SwapRegister) -> None:
+        if host.name == "a" and isinstance(action, ReadRegister) and action.name == register:
+            world.after(RENEW, world.arbiter._give_up, Request(host, host.run, action))
+        else:
+            original(host, action)
+
+    return request
+
+
+def _passes(world: World, *names: str) -> None:
+    passing = [host.name for host in world.checks.passing(CLAIM)]
+    if len(passing) != 1 or passing[0] not in names:
+        raise Broken("availability", f"{passing} pass traffic, it was to be one of {names}")
 
 
 def _let_b_want(world: World) -> None:

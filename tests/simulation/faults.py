@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from haagent.core.events import PauseRequested, ResumeRequested, SwitchoverRequested
-from haagent.core.records import SESSIONS
+from haagent.core.records import SESSIONS, claim_register
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from tests.simulation.checks import Broken
 from tests.simulation.plan import HOLDER, NODES, Fault
@@ -238,6 +238,13 @@ class Troublemaker:
     def _wipe(self, _host: Host, _fault: Fault) -> None:
         registers = self.world.arbiter.registers
         for name in sorted(registers.now):
+            registers.put(name, None, self.world.now, "wipe")
+
+    def _deleted(self, _host: Host, fault: Fault) -> None:
+        """Somebody deletes the record of one claim, and nothing else."""
+        registers = self.world.arbiter.registers
+        name = claim_register(self.world.plan.cluster.claims[fault.amount].name)
+        if name in registers.now:
             registers.put(name, None, self.world.now, "wipe")
 
     def _vanish(self, host: Host, _fault: Fault) -> None:

@@ -21,8 +21,8 @@ from haagent.core.group import Group
 from haagent.core.node import Node
 from haagent.core.records import ClaimRecord
 from haagent.core.session import Session
-from haagent.core.units import Duration, Instant, Now
-from tests.simulation.directed import late_promise, stopped_holder, wiped_arbiter
+from haagent.core.units import SECOND, Duration, Instant, Now
+from tests.simulation.directed import deleted_claim, late_promise, stopped_holder, wiped_arbiter
 from tests.simulation.plan import PROFILES, make_plan
 from tests.simulation.runner import run_plan
 from tests.simulation.world import Outcome
@@ -117,7 +117,12 @@ def _missing_is_free() -> Patches:
     def free_at(self: Claim) -> Instant:
         return self.since
 
-    return [patch.object(Claim, "free_at", free_at)]
+    return [patch.object(Claim, "free_at", free_at), patch.object(Claim, "awaited", lambda _self: [])]
+
+
+def _named_is_taken() -> Patches:
+    """A missing claim is taken after W although a living session names it."""
+    return [patch.object(Claim, "awaited", lambda _self: [])]
 
 
 def _released_before_closed() -> Patches:
@@ -197,8 +202,12 @@ MUTATIONS = (
     Mutation("deadline counted from the reply", _deadline_from_reply, "edges", first=85),
     Mutation("late success accepted", _late_success, "edges", first=3),
     Mutation("late promise accepted", _late_promise, checks=("fence",), situation=late_promise),
-    Mutation("a promise only resets the observation", _forgetful_promise, "promises", first=4),
     Mutation("a missing record is free", _missing_is_free, situation=wiped_arbiter),
+    Mutation(
+        "a missing claim is taken although a living session names it",
+        _named_is_taken,
+        situation=partial(deleted_claim, blind=60 * SECOND),
+    ),
     Mutation("released before the gate is closed", _released_before_closed, "operators", RELEASE),
     Mutation("the epoch is not increased", _same_epoch, "default", ("epoch", "gate without claim"), first=2),
     Mutation("raised while a release is pending", _raises_while_releasing, "operators", RELEASE),

@@ -94,6 +94,13 @@ PROFILES = {
             {"wipe": 4, "vanish": 4, "restore": 3, "crash": 3, "cut_arbiter": 3, "mute": 4},
             rate=0.8,
         ),
+        Profile(
+            "lost claims",
+            {"deleted": 8, "deafen": 5, "bad_arbiter": 4, "cut_arbiter": 3, "mute": 4, "freeze": 3}
+            | {"crash": 3, "wipe": 1, "vanish": 1, "instances": 1},
+            rate=0.8,
+            noise=0.7,
+        ),
         Profile("operators", OPERATOR | {"crash": 3, "tracker": 3, "freeze": 2, "bad_arbiter": 2}, rate=1.0),
         Profile(
             "edges",
@@ -333,6 +340,6 @@ def _fault(random: Random, at: Instant, kind: str, cluster: Cluster, heal: Insta
         amount = random.choice((lease // 2, lease * 2, lease * 3 // 2))
     elif kind in ("restore", "instant_restore"):
         amount = random.randrange(max(at, 1))
-    elif kind in ("switchover", "instances", "link", "vanished", "primary", "foreign"):
+    elif kind in ("switchover", "deleted", "instances", "link", "vanished", "primary", "foreign"):
         amount = random.randrange(len(cluster.claims))
     return Fault(at, kind, lasts, node, other, amount, word)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from multiprocessing import Pool
+from typing import Any
 
 from tests.simulation.plan import PROFILES, Plan, make_plan
 from tests.simulation.world import Outcome, World
@@ -37,7 +39,14 @@ def run_cases(cases: Iterable[Case], jobs: int) -> Iterator[tuple[Case, Outcome,
         yield from map(run_case, cases)
         return
     with Pool(jobs) as pool:
-        yield from pool.imap_unordered(run_case, cases, chunksize=4)
+        for case, values, at in pool.imap_unordered(_run_afar, cases, chunksize=4):
+            yield case, Outcome(*values), at
+
+
+def _run_afar(case: Case) -> tuple[Case, tuple[Any, ...], int]:
+    """Play one seed in another process: a frozen class that was compiled cannot be unpickled."""
+    _, outcome, at = run_case(case)
+    return case, tuple(getattr(outcome, field.name) for field in fields(Outcome)), at
 
 
 def shrink(plan: Plan, check: str) -> tuple[int, ...]:
