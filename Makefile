@@ -1,15 +1,15 @@
 # Everything a fresh Debian or Ubuntu machine needs is installed by the targets themselves.
 #   make demo       a live two-node cluster in network namespaces, broken in turn; draws out/demo/demo.svg
 #   make test       lint, types, contracts, every test, 20,000 seeds of the simulation
-#   make simulate SEEDS=n, make model, make side-by-side, make failpoints, make fuzz, make histories   the slower campaigns, in full
-#   make bench      takeover, CPU and memory side by side with keepalived
+#   make simulate SEEDS=n, make model, make side-by-side, make failpoints, make arbiter-faults, make fuzz, make histories   the slower campaigns, in full
+#   make bench      takeover, CPU and memory side by side with keepalived; the arbiters side by side
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 20000
 OPERATIONS ?= 100000
 
-.PHONY: demo test lint unit contract netns bench side-by-side failpoints simulate fuzz histories model clean system
+.PHONY: demo test lint unit contract netns bench side-by-side failpoints arbiter-faults simulate fuzz histories model clean system
 
 demo: $(VENV)/ready system
 	$(BIN)/haagent lab demo --out out/demo
@@ -33,12 +33,16 @@ netns: $(VENV)/ready system
 
 bench: $(VENV)/ready system
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.arbiters
 
 side-by-side: $(VENV)/ready system
 	HAAGENT_FULL=1 $(BIN)/pytest -q -p no:cacheprovider tests/netns/test_dropin_side_by_side.py
 
 failpoints: $(VENV)/ready system
 	HAAGENT_FULL=1 $(BIN)/pytest -q -p no:cacheprovider tests/netns/test_agent_failpoints.py
+
+arbiter-faults: $(VENV)/ready system
+	HAAGENT_FULL=1 $(BIN)/pytest -q -s -p no:cacheprovider tests/netns/test_arbiter_faults.py
 
 simulate: $(VENV)/ready system
 	$(BIN)/python -m tests.simulation --compiled --jobs $$(nproc) --seeds $(SEEDS)

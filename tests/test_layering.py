@@ -20,7 +20,7 @@ SHIPPED = sorted(p for top in ("haagent", "arbiters") for p in (ROOT / top).rglo
 
 # What the core may use of the standard library: values and arithmetic, nothing that can look at the world.
 PURE = {
-    "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "ipaddress", "itertools",
+    "__future__", "base64", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "ipaddress", "itertools",
     "hmac", "json", "math", "operator", "struct", "typing", "urllib",
 }  # fmt: skip
 

@@ -140,6 +140,8 @@ class Arbitration:
         self._arbiter: Arbiter | None = None
         self._error = "not opened yet"
         self._refusals = _Refusals()
+        self._away = False  # a request got no answer, and none after it did
+        self._returned = asyncio.Event()  # it answers again: its changes are worth asking for at once
         self._status = ArbitrationStatus()
         self._waiting: deque[Request] = deque()
         self._in_flight = 0
@@ -225,6 +227,7 @@ class Arbitration:
         ) as error:  # a plugin's bug says nothing about the write either
             if self._closed:
                 raise
+            self._away = True
             self._note_failure(error)
             await asyncio.sleep(QUICKEST_FAILURE - (loop.time() - begun))
             return _unavailable(request, _describe(error))
@@ -252,6 +255,9 @@ class Arbitration:
             self._status = replace(self._status, reads=self._status.reads.after(took))
         else:
             self._status = replace(self._status, swaps=self._status.swaps.after(took))
+        if self._away:
+            self._away = False
+            self._returned.set()
         self._error = ""
         self._refusals.forget()
 
@@ -305,7 +311,14 @@ class Arbitration:
                 if isinstance(error, Misconfigured):
                     self._note_failure(error)
             pause = FIRST_PAUSE if loop.time() - begun > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            await self._wait_for_return(pause)
+
+    async def _wait_for_return(self, pause: float) -> None:
+        """Sleep for ``pause`` seconds, or until the arbiter answers after it did not: who bids waits for such news."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._returned.wait()
+        self._returned.clear()
 
     async def _deliver_changes(self, arbiter: Arbiter) -> None:
         changes = arbiter.changes()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,10 +16,10 @@ from haagent.lab.namespaces import LabError
 from haagent.lab.postgresql import PostgresqlServers
 from haagent.lab.servers import EtcdCluster, EtcdOptions
 from haagent.lab.topology import Node, Topology
+from haagent.lab.voting_files import FileArbiter
 from haagent.lab.witness import Witnesses
 from haagent.lab.zookeeper import ZooKeeperEnsemble
 
-VOTING_FILES = 3
 Part = Literal[
     "one", "leader", "all"
 ]  # of an arbiter's members; "one" does not lead, if there is one that does not
@@ -200,13 +199,13 @@ class ZooKeeperArbiter(ServerArbiter):
 class PostgresqlArbiter(ServerArbiter):
     """A PostgreSQL server on the lab's mgmt network, on the first of ``nodes`` (default: of the arbiter namespaces).
 
-    One server: who promotes a standby, and when, is no business of haagent's.
+    ``standbys`` more on the next ones, if asked for: who promotes one, and when, is no business of haagent's.
     """
 
     kind = "postgresql"
 
-    def __init__(self, topology: Topology, nodes: Sequence[Node] | None = None) -> None:
-        self.cluster = PostgresqlServers(_sites(nodes or topology.arbiters)[:1])
+    def __init__(self, topology: Topology, nodes: Sequence[Node] | None = None, *, standbys: int = 0) -> None:
+        self.cluster = PostgresqlServers(_sites(nodes or topology.arbiters)[: 1 + standbys])
         self.secret = _secret(topology.workdir / "postgresql.password", self.cluster.options.password)
         self._copy: Path | None = None
         super().__init__(self.cluster)
@@ -253,47 +252,6 @@ class WitnessArbiter(ServerArbiter):
         self.witnesses.remove(member)
         shutil.copy(self._copy, member.file)
         self.witnesses.revive()
-
-
-class FileArbiter:
-    """Voting files in the lab's directory. Nothing can cut a node of this machine from them, so ``size`` is 0."""
-
-    kind = "file"
-    size = 0
-
-    def __init__(self, topology: Topology, domain: str = "haagent", files: int = VOTING_FILES) -> None:
-        directory = topology.workdir / "voting"
-        directory.mkdir()
-        self._paths = tuple(str(directory / f"{number}.vote") for number in range(1, files + 1))
-        making = import_module("arbiters.shared_file.making")  # by name: haagent imports no arbiter
-        headers = making.plan(self._paths, domain, [node.name for node in topology.nodes])
-        making.make_all(self._paths, headers)
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        """The files' paths."""
-        return self._paths
-
-    def block(self, words: str = "") -> str:
-        """Return the arbiter block that reaches it."""
-        return f"arbiter {self.kind} {{\n    endpoints {' '.join(self._paths)}\n{words}}}\n"
-
-    def freeze(self, members: int) -> None:
-        """Nothing: there are no members."""
-
-    def thaw(self) -> None:
-        """Nothing."""
-
-    def kill(self, members: int) -> None:
-        """Nothing: there are no members."""
-
-    def restart(self) -> None:
-        """Nothing."""
-
-    def stop(self) -> None:
-        """Remove the files."""
-        for path in self._paths:
-            Path(path).unlink(missing_ok=True)
 
 
 class QuorumArbiter:

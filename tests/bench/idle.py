@@ -65,7 +65,7 @@ def measure(
         watch.start()
         stack.callback(watch.stop)
         master, backup = _start(stack, kind, topology, instances, advert)
-        _wait_for_addresses(topology, instances, advert)
+        wait_for_addresses(topology, instances, advert)
         time.sleep(to_seconds(settle))
         return _measure(master, backup, record, window)
 
@@ -91,7 +91,7 @@ def _start(
     return first, second
 
 
-def _wait_for_addresses(topology: Topology, count: int, advert: Duration) -> None:
+def wait_for_addresses(topology: Topology, count: int, advert: Duration) -> None:
     """Wait until node1 has all the addresses and node2 none."""
     until = time.monotonic_ns() + 20 * advert + 30 * SECOND
     while time.monotonic_ns() < until:

@@ -26,7 +26,6 @@ from haagent.config.load import load
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from haagent.lab.arbiter import (
     EtcdArbiter,
-    FileArbiter,
     Part,
     PostgresqlArbiter,
     QuorumArbiter,
@@ -40,6 +39,7 @@ from haagent.lab.observers import observe
 from haagent.lab.postgresql import require_postgresql
 from haagent.lab.servers import EtcdOptions, require_etcd
 from haagent.lab.topology import VIP4, Topology, build
+from haagent.lab.voting_files import FileArbiter
 from haagent.lab.zookeeper import require_zookeeper
 
 UNNOTICED = 50 * MILLISECOND  # ten rounds of the observer, most of which a busy machine may cost
@@ -102,6 +102,10 @@ def _zookeeper(topology: Topology) -> ZooKeeperArbiter:
     return ZooKeeperArbiter(topology, login=(USER, PASSWORD))
 
 
+def _postgresql_standbys(topology: Topology) -> PostgresqlArbiter:
+    return PostgresqlArbiter(topology, standbys=2)
+
+
 def _quorum(topology: Topology) -> QuorumArbiter:
     etcd, zookeeper, witness = ([node] for node in topology.arbiters)
     parts: list[Any] = []
@@ -118,7 +122,7 @@ def _quorum(topology: Topology) -> QuorumArbiter:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How an arbiter is run here. ``serves_again``: after it lost its leader, or had all its members started again."""
+    """How an arbiter is run here. ``serves_again``: after it lost its leader, or after all its members hung."""
 
     start: Callable[[Topology], Any]
     machines: int
@@ -131,6 +135,7 @@ KINDS = {
     "etcd": Kind(_etcd, 3, 3 * SECOND, 5 * SECOND, (require_etcd,)),
     "zookeeper": Kind(_zookeeper, 3, 3 * SECOND, 5 * SECOND, (require_zookeeper,)),
     "postgresql": Kind(PostgresqlArbiter, 1, 2 * SECOND, SECOND, (require_postgresql,)),
+    "postgresql-standbys": Kind(_postgresql_standbys, 3, 6 * SECOND, SECOND, (require_postgresql,)),
     "witness": Kind(WitnessArbiter, 1, SECOND, SECOND),
     "file": Kind(VotingFiles, 0, SECOND, SECOND),
     "quorum": Kind(_quorum, 3, 2 * SECOND, 5 * SECOND, (require_etcd, require_zookeeper)),
@@ -203,6 +208,10 @@ class ArbiterFaultLab(Lab):
             return 0
         spare = made.timing.lease - made.timing.guard - made.timing.renew
         return max(0, away - spare) + back(made.assumptions, made.timing) if away > spare else 0
+
+    def forgotten(self) -> Duration:
+        """Return how long nobody may answer when the arbiter forgot, once it is there: noticed, and waited for W."""
+        return self.wait + 2 * self.plan().timing.renew
 
     def judge(self, what: str, since: Instant, allowed: Duration) -> None:
         """Fail unless nobody but node1 ended up with the address, never two had it, and the outage was allowed."""

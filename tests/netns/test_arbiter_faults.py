@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from haagent.core.units import SECOND
 from haagent.lab import faults
 from haagent.lab.arbiter import Part, QuorumArbiter
 from haagent.lab.arbiter_faults import swallow_connections
+from haagent.lab.postgresql import PostgresqlServers
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(240)]
 
@@ -63,7 +65,7 @@ def everything_killed(lab: ArbiterFaultLab) -> None:
     gone = time.monotonic_ns()
     _stays_away(lab, gone)
     lab.arbiter.restart()
-    away = time.monotonic_ns() - before + lab.kind.serves_again
+    away = time.monotonic_ns() - before
     lab.judge("all killed and started again", before, lab.interruption(away))
 
 
@@ -159,10 +161,11 @@ def wrong_credentials(lab: ArbiterFaultLab) -> None:
 
 def wiped(lab: ArbiterFaultLab) -> None:
     """Every record is gone: nobody takes that for a free address; who had it has it again after W."""
-    before = time.monotonic_ns()
+    before, lost = time.monotonic_ns(), log_of(lab.named("node1"), "session lost")
     lab.arbiter.wipe()
-    away = time.monotonic_ns() - before + lab.kind.serves_again
-    lab.judge("wiped", before, away + lab.wait + lab.interruption(away) + 2 * lab.plan().timing.renew)
+    away = time.monotonic_ns() - before
+    eventually(lost, lab.wait / SECOND, "noticing that the arbiter forgot")
+    lab.judge("wiped", before, away + lab.forgotten())
 
 
 def restored(lab: ArbiterFaultLab) -> None:
@@ -179,9 +182,33 @@ def restored(lab: ArbiterFaultLab) -> None:
     lab.wait_owner(None, patience=3 * lab.lease / SECOND)
     time.sleep(lab.wait / SECOND)
     lab.arbiter.restore()
-    away = time.monotonic_ns() - before + lab.kind.serves_again
-    lab.judge("restored from an old copy", before, lab.interruption(away) + 2 * lab.wait)
+    away = time.monotonic_ns() - before
+    lab.judge("restored from an old copy", before, lab.interruption(away) + lab.forgotten())
     assert lab.named("node1").instance()["epoch"] > epoch, "an epoch was used twice"
+
+
+def members_lost(lab: ArbiterFaultLab) -> None:
+    """Each arbiter of a quorum in turn hangs, goes on, is killed and started again: any one of them may."""
+    arbiter = lab.arbiter
+    assert isinstance(arbiter, QuorumArbiter)
+    for part in arbiter.parts:
+        try:
+            with lab.during(f"{part.kind} frozen", settle=lab.lease / SECOND):
+                part.freeze_part("all")
+        finally:
+            part.thaw()
+        with lab.during(f"{part.kind} thawed, then killed", settle=lab.lease / SECOND):
+            part.kill_part("all")
+        with lab.during(f"{part.kind} back"):
+            part.restart()
+
+
+def takeover_without_a_member(lab: ArbiterFaultLab) -> None:
+    """The MASTER dies while one arbiter of the quorum is down: the other two decide."""
+    epoch = lab.named("node1").instance()["epoch"]
+    lab.arbiter.kill_part("one")
+    _dies(lab, epoch)
+    lab.arbiter.restart()
 
 
 def member_wiped(lab: ArbiterFaultLab) -> None:
@@ -234,6 +261,32 @@ def _replace_file(lab: ArbiterFaultLab, lost: str, others: list[str]) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def promoted(lab: ArbiterFaultLab) -> None:
+    """The primary dies and a standby is promoted while the lease runs; then the MASTER dies, too."""
+    servers = lab.arbiter.cluster
+    assert isinstance(servers, PostgresqlServers)
+    epoch, before = lab.named("node1").instance()["epoch"], time.monotonic_ns()
+    servers.kill(servers.members[0])
+    servers.promote(servers.most_advanced())
+    away = time.monotonic_ns() - before
+    time.sleep(lab.lease / SECOND)
+    lab.judge("failover to a standby", before, lab.interruption(away) or SLACK)
+    _dies(lab, epoch)
+
+
+def _dies(lab: ArbiterFaultLab, epoch: int) -> None:
+    """Kill the MASTER's agent and wait for the other one, with a higher epoch."""
+    before = time.monotonic_ns()
+    process = lab.named("node1").process
+    assert process is not None
+    process.kill()
+    lab.wait_owner("node2", patience=2 * lab.wait / SECOND + 2)  # its kernel answers until the gate closes
+    outage, allowed = lab.outage(before), lab.takeover()
+    print(f"MASTER killed: outage {ms(outage)}, allowed {ms(allowed)}")
+    assert outage <= allowed + SLACK, lab.logs()
+    eventually(lambda: lab.named("node2").instance()["epoch"] > epoch)
+
+
 FAULTS: dict[str, Trial] = {
     "kill-one": killed("one"),
     "freeze-one": frozen("one"),
@@ -255,27 +308,31 @@ FILE_FAULTS: dict[str, Trial] = {
     "lose-file": file_lost,
     "restore-file": file_restored,
 }
-QUORUM_FAULTS: dict[str, Trial] = {"wipe-member": member_wiped, "restore-member": member_restored}
+QUORUM_FAULTS: dict[str, Trial] = {
+    "lose-members": members_lost,
+    "takeover-without-member": takeover_without_a_member,
+    "wipe-member": member_wiped,
+    "restore-member": member_restored,
+}
 SINGLE = {"kill-one", "freeze-one", "kill-leader", "freeze-leader"}  # of one server: the same as of all
 LACKS = {
     "postgresql": SINGLE,
     "witness": SINGLE,
     # its members have the secrets; two of three that forget are a lost quorum, as documented
-    "quorum": {"kill-leader", "freeze-leader", "wrong-credentials", "wipe", "restore"},
+    "quorum": SINGLE | {"wrong-credentials", "wipe", "restore"},
 }
 WITH_FAILSAFE = ("kill-all", "freeze-all", "cut-master-black-hole", "hang-for-master")
 SAMPLE = {
     ("etcd", "freeze-leader"),
-    ("etcd", "restore"),
     ("zookeeper", "kill-leader"),
     ("postgresql", "swallow-connections"),
-    ("postgresql", "kill-all"),
-    ("witness", "wrong-credentials"),
     ("witness", "cut-master-black-hole"),
+    ("witness", "wrong-credentials"),
+    ("witness", "wipe"),
+    ("witness", "restore"),
     ("file", "freeze-one"),
-    ("file", "restore-file"),
     ("quorum", "wipe-member"),
-    ("witness+failsafe", "kill-all"),
+    ("witness+failsafe", "freeze-all"),
 }
 
 
@@ -283,6 +340,8 @@ def trials(kind: str) -> dict[str, Trial]:
     """Return the faults that an arbiter of ``kind`` can have."""
     if kind == "file":
         return FILE_FAULTS
+    if kind == "postgresql-standbys":
+        return {"promote": promoted}
     usual = {name: trial for name, trial in FAULTS.items() if name not in LACKS.get(kind, ())}
     return usual | (QUORUM_FAULTS if kind == "quorum" else {})
 
@@ -291,24 +350,49 @@ CASES = [(kind, fault) for kind in KINDS for fault in trials(kind)]
 CASES += [(f"{kind}+failsafe", fault) for kind in KINDS for fault in trials(kind) if fault in WITH_FAILSAFE]
 
 
+class Labs:
+    """One lab at a time, kept as long as the next case is about the same arbiter."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._stack = ExitStack()
+
+    def of(self, name: str) -> ArbiterFaultLab:
+        """Return the lab of a kind of arbiter, with ``+failsafe`` or without."""
+        if name != self._name:
+            self.close()
+            kind, _, failsafe = name.partition("+")
+            self._lab = self._stack.enter_context(fault_lab(kind, failsafe=bool(failsafe)))
+            self._name = name
+        return self._lab
+
+    def close(self) -> None:
+        """Take down the lab there is. What a failed case left behind is not for the next one."""
+        self._name = ""
+        self._stack.close()
+
+
 @pytest.fixture(scope="module")
-def built(request: pytest.FixtureRequest) -> Iterator[ArbiterFaultLab]:
-    kind, _, failsafe = str(request.param).partition("+")
-    with fault_lab(kind, failsafe=bool(failsafe)) as lab:
-        yield lab
+def labs() -> Iterator[Labs]:
+    made = Labs()
+    yield made
+    made.close()
 
 
-@pytest.mark.parametrize(
-    ("built", "fault"), [case for case in CASES if FULL or case in SAMPLE], indirect=["built"]
-)
-def test_a_broken_arbiter_never_makes_two_owners(built: ArbiterFaultLab, fault: str) -> None:
-    begun = time.monotonic_ns()
-    built.steady()
-    trials(built.name)[fault](built)
-    built.steady()
-    assert built.dual(begun) == 0
+@pytest.mark.parametrize(("arbiter", "fault"), [case for case in CASES if FULL or case in SAMPLE])
+def test_a_broken_arbiter_never_makes_two_owners(labs: Labs, arbiter: str, fault: str) -> None:
+    try:
+        lab = labs.of(arbiter)
+        begun = time.monotonic_ns()
+        lab.steady()
+        trials(arbiter.partition("+")[0])[fault](lab)
+        lab.steady()
+        assert lab.dual(begun) == 0
+    except BaseException:
+        labs.close()
+        raise
 
 
 def test_the_sample_is_of_cases_there_are() -> None:
     assert set(CASES) >= SAMPLE
-    assert {kind for kind, _ in SAMPLE} >= set(KINDS)
+    assert {kind for kind, _ in SAMPLE} >= set(KINDS) - {"postgresql-standbys"}  # takes too long for a sample

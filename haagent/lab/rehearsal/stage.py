@@ -16,7 +16,7 @@ from typing import Literal
 
 from haagent.config.writing import write
 from haagent.core.units import MILLISECOND, SECOND, Duration
-from haagent.lab.arbiter import FileArbiter, QuorumArbiter, ServerArbiter, start_arbiter
+from haagent.lab.arbiter import QuorumArbiter, ServerArbiter, start_arbiter
 from haagent.lab.clients import UDP_PORT, UdpProbe
 from haagent.lab.cluster import Cluster, ClusterOptions
 from haagent.lab.daemons import ClusterSpec, DaemonKind, OnNode, daemon
@@ -34,6 +34,7 @@ from haagent.lab.rehearsal.ucarp import Ucarp
 from haagent.lab.rehearsal.wiring import wire
 from haagent.lab.services import Service
 from haagent.lab.topology import VIP4, Node, Topology
+from haagent.lab.voting_files import FileArbiter
 
 RivalKind = Literal["haagent", "keepalived", "ucarp"]
 RIVALS: tuple[RivalKind, ...] = ("keepalived", "ucarp")

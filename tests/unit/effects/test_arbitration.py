@@ -241,6 +241,28 @@ async def test_changes_are_delivered_and_resumed() -> None:
             assert hint == RegisterChanged("claims/web", Record(number, "1"))
 
 
+async def test_changes_are_asked_for_at_once_when_the_arbiter_is_back() -> None:
+    class Streamless(MemoryArbiter):
+        asked = 0
+
+        async def changes(self):  # type: ignore[no-untyped-def]
+            self.asked += 1
+            raise Unavailable("no stream")
+            yield
+
+    arbiter = Streamless(MemoryStore())
+    async with Bench(arbiter).running() as bench:
+        await until(lambda: arbiter.asked == 3)  # the next time by itself is 0.8 s later
+        await bench.ask(ReadRegister(MINE))
+        await asyncio.sleep(0.1)
+        assert arbiter.asked == 3, "an arbiter that was never away has no news"
+        bench.faults.before = 1
+        assert isinstance(await bench.ask(ReadRegister(MINE)), RegisterUnavailable)
+        assert isinstance(await bench.ask(ReadRegister(MINE)), RegisterRead)
+        async with asyncio.timeout(0.2):
+            await until(lambda: arbiter.asked == 4)
+
+
 async def test_statistics() -> None:
     assert Latency().after(100).after(200) == Latency(count=2, last=200, average=110, longest=200)
     async with Bench().running() as bench:
