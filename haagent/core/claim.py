@@ -47,6 +47,7 @@ from haagent.core.witnesses import Witnesses
 Observe = Callable[[str], SessionObservation]
 # A hint may be lost, and with it a bid: whoever cares reads now and then.
 LOOK_AGAIN: Duration = 10 * SECOND
+LOOK_SPACING: Duration = SECOND  # between the looks of a node that holds many claims, on average
 
 
 class Purpose(Enum):
@@ -237,7 +238,9 @@ class Claim:
             return None if self.pending.in_flight else self.pending.retry_at
         if not self.known or self._unreadable():
             return self._retry_at
-        return self._looked_at + LOOK_AGAIN if self._cares() else None
+        if not self._cares():
+            return None
+        return max(self._looked_at + self._look_interval(), self._retry_at)
 
     # -- what others ask for
 
@@ -330,7 +333,7 @@ class Claim:
         """Take in that a read or swap of ours got no answer."""
         again = now.fast + self._pause()
         if self._looking:  # what it was to find out is as urgent as before
-            self._looked_at = again - LOOK_AGAIN
+            self._looked_at = again - self._look_interval()
         self._reading = self._looking = False
         if self.pending is not None:
             self.pending.in_flight = False
@@ -363,8 +366,18 @@ class Claim:
     def _cares(self) -> bool:
         return self.held or self.wanted or self.rolled_back
 
+    def _look_interval(self) -> Duration:
+        """Return for how long hints alone are trusted.
+
+        A bidder waits for a release, which must not pass unseen. A holder only makes sure that its record is still there
+        (nobody takes it from a living session that names it), so what it asks does not grow with what it holds.
+        """
+        if self.bidding and not self.held:
+            return LOOK_SPACING
+        return max(LOOK_AGAIN, len(self.session.naming) * LOOK_SPACING)
+
     def _look_again(self, now: Now) -> Actions:
-        if not self._cares() or now.fast < self._looked_at + LOOK_AGAIN:
+        if not self._cares() or now.fast < self._looked_at + self._look_interval():
             return ()
         self._reading = self._looking = True
         self._looked_at = now.fast

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from haagent.core.actions import ReadRegister
 from haagent.core.claim import Claim
 from haagent.core.events import TrackResult
+from haagent.core.units import SECOND
 from tests.unit.core.pair import World
 
 INSTANCES = tuple(f"VI_{number}" for number in range(30))
@@ -45,3 +47,15 @@ def test_deadlines_that_moved_leave_nothing_behind() -> None:
         world.run(10)
         for node in world.nodes.values():
             assert len(node._agenda._queue) <= len(INSTANCES)
+
+
+def test_a_holder_of_many_claims_asks_the_arbiter_no_more_than_once_a_second() -> None:
+    world = pair_with_many()
+    begun = world.time / SECOND
+    world.run(90)
+    looked = [
+        action
+        for at, name, action in world.log
+        if at >= begun and name == "a" and isinstance(action, ReadRegister) and "claims/" in action.name
+    ]
+    assert len(INSTANCES) <= len(looked) <= 91 + len(INSTANCES)
