@@ -166,7 +166,9 @@ class Claim:
     @property
     def released(self) -> int | None:
         """Return the epoch whose holder has let go, None if that is not what the arbiter shows."""
-        if self.claim is None or self.claim.state is not ClaimState.RELEASED or self.rolled_back:
+        if self.claim is None or self.claim.state is not ClaimState.RELEASED:
+            return None
+        if self.rolled_back and self.awaited():  # the epoch may be one that was lost, with its holder alive
             return None
         return self.claim.epoch
 
@@ -423,8 +425,14 @@ class Claim:
             self._retry_at = now.fast + self._pause()  # somebody may repair it
         if not changed:
             return self._check_ours()
-        self.since, self._cleared = now.slow, set()
-        self.record, self.claim = record, _parse(record)
+        before, self.claim = self.claim, _parse(record)
+        self.since, self.record = now.slow, record
+        if before is None or self.claim is None or before.epoch != self.claim.epoch:
+            self._cleared = set()
+        elif (
+            before.holder is not None
+        ):  # a bid or a release: who was cleared is so still, and who released it as well
+            self._cleared.add(before.holder.node)
         told: Actions = ()
         if record is not None and self.claim is None:
             told = self._tell("unreadable", "the register holds something haagent did not write")

@@ -215,8 +215,9 @@ class Elector:
         self._sessions[node] = max(until, self._sessions.get(node, 0))
         epochs = dict(zip(request.claims, request.epochs, strict=False))
         for claim in request.claims:
-            self._claims[claim] = max(until, self._claims.get(claim, 0))
             epoch, before = epochs.get(claim), self._epochs.get(claim)
-            self._epochs[claim] = (
-                None if epoch is None else max(epoch, before or 0)
-            )  # a late request frees nobody
+            if now.slow >= self._claims.get(claim, 0):
+                before = None  # that promise is over; its epoch may be one that the arbiter has lost since
+            self._claims[claim] = max(until, self._claims.get(claim, 0))
+            # a late request frees nobody
+            self._epochs[claim] = None if epoch is None else max(epoch, before or 0)

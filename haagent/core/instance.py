@@ -185,7 +185,8 @@ class Instance:
             down_at = min(down_at, freed_at + skew // 32)
         if expired_at is not None:
             missed = (self.parameters.router.down_timer_adverts - 1) * state.master_adver_interval
-            down_at = min(down_at, max(expired_at, down_at - missed) + skew // 2)
+            silent_at = state.master_down_at - missed - skew  # one interval after the last advertisement
+            down_at = min(down_at, max(expired_at, silent_at) + skew // 2)
         return down_at
 
     # -- up and down

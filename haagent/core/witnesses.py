@@ -10,7 +10,8 @@ closed; and a claim found missing, vacant or older than it was is taken only whe
 * it does not name the claim, in a record that first appeared HEARSAY after the loss was seen. Reads and hints may
   be old; this is for nodes that do not take part in the claim, and it is the only place where their age matters.
 
-Whoever is cleared once may be believed for as long as that record lies there: it can be passed by only with a swap on it.
+Whoever is cleared once may be believed for as long as that record lies there, and its successors of the same epoch (a bid, a
+release, which clears its writer, too): it can be passed by only with a swap on them.
 """
 
 from __future__ import annotations

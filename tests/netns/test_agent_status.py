@@ -158,9 +158,9 @@ def test_unsafe_timing_is_78_with_the_arithmetic(bare: Lab, tmp_path: Path):
 
 
 def test_an_unknown_arbiter_is_78_and_names_what_is_installed(bare: Lab, tmp_path: Path):
-    done = start(bare, tmp_path, PLAIN, "arbiter consul {\n    endpoints 192.0.2.1:1\n}\n")
+    done = start(bare, tmp_path, PLAIN, "arbiter mystore {\n    endpoints 192.0.2.1:1\n}\n")
     assert done.returncode == 78
-    assert "consul" in done.stderr
+    assert "mystore" in done.stderr
     assert "etcd" in done.stderr
 
 

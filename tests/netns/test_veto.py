@@ -62,7 +62,7 @@ def agent(lab: Lab, name: str) -> Agent:
 def test_a_vetoed_node_does_not_take_over_says_why_and_takes_over_when_it_may(sites):
     lab, site = sites
     node1, node2 = agent(lab, "node1"), agent(lab, "node2")
-    assert site["node1"].asked()[0].startswith("VI_1 free")
+    assert site["node1"].asked()[0].split()[1] in ("free", "preemption")  # node2 may have been first
     site["node2"].says("forbidden", holds=True)
     node1.stop()
     eventually(lambda: len(site["node2"].asked()) >= 2, patience=15, what="being asked again")

@@ -46,7 +46,7 @@ def test_deadlines_that_moved_leave_nothing_behind() -> None:
     for _ in range(5):
         world.run(10)
         for node in world.nodes.values():
-            assert len(node._agenda._queue) <= len(INSTANCES)
+            assert len(node._agenda._queue) <= 2 * len(INSTANCES)  # one that counts, and one that it replaced
 
 
 def test_a_holder_of_many_claims_asks_the_arbiter_no_more_than_once_a_second() -> None:
