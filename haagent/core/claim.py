@@ -427,11 +427,9 @@ class Claim:
             return self._check_ours()
         before, self.claim = self.claim, _parse(record)
         self.since, self.record = now.slow, record
-        if before is None or self.claim is None or before.epoch != self.claim.epoch:
+        if before is None or self.claim is None or not _goes_on(before, self.claim):
             self._cleared = set()
-        elif (
-            before.holder is not None
-        ):  # a bid or a release: who was cleared is so still, and who released it as well
+        elif before.holder is not None:
             self._cleared.add(before.holder.node)
         told: Actions = ()
         if record is not None and self.claim is None:
@@ -526,3 +524,13 @@ def _parse(record: Record | None) -> ClaimRecord | None:
         return ClaimRecord.decode(record.value)
     except BadRecord:
         return None
+
+
+def _goes_on(before: ClaimRecord, now: ClaimRecord) -> bool:
+    """Tell whether ``now`` is ``before`` with a bid, without one, or released: whoever was cleared before is so still.
+
+    Never a vacant one: that is what somebody made where the record was gone, with the same epoch.
+    """
+    if before.state is not ClaimState.HELD or now.epoch != before.epoch:
+        return False
+    return now.state is ClaimState.RELEASED or now.holder == before.holder
