@@ -100,6 +100,7 @@ PROFILES = {
             | {"crash": 3, "wipe": 1, "vanish": 1, "instances": 1},
             rate=0.8,
             noise=0.7,
+            electors=1.0,  # a node that nobody lists and no hint tells of is not asked: docs/safety, "What is left"
         ),
         Profile("operators", OPERATOR | {"crash": 3, "tracker": 3, "freeze": 2, "bad_arbiter": 2}, rate=1.0),
         Profile(
