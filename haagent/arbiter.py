@@ -105,7 +105,7 @@ class ArbiterOptions:
     ``settings`` are the block's other words, for example ``{"username": "ha", "ca": "/path"}``.
     ``members`` are the kind and the options of each arbiter that an arbiter made of arbiters is made of.
     ``keep`` is how many seconds a store that collects the dead by itself must leave the record of a silent session; it
-    may be hours where peers keep a session alive without the store's knowing, and is never less than the lease.
+    may be hours where peers keep a session alive without the store's knowing. 0: the store judges by the lease alone.
     """
 
     endpoints: tuple[str, ...]

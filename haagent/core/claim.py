@@ -168,7 +168,8 @@ class Claim:
         """Return the epoch whose holder has let go, None if that is not what the arbiter shows."""
         if self.claim is None or self.claim.state is not ClaimState.RELEASED:
             return None
-        if self.rolled_back and self.awaited():  # the epoch may be one that was lost, with its holder alive
+        # The epoch may be one that was lost, with its holder alive.
+        if self.rolled_back and (not self.known or self.awaited()):
             return None
         return self.claim.epoch
 

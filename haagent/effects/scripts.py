@@ -26,6 +26,7 @@ from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import SECOND, Duration, to_seconds
 from haagent.effects.commands import prepare
+from haagent.effects.kept import Kept, endless
 from haagent.effects.processes import Child, CommandError, Launch, describe, in_thread
 
 CLOSING_GRACE: Duration = SECOND // 2
@@ -59,7 +60,7 @@ class TrackScripts:
         tell: Callable[[Report], None],
     ) -> None:
         self._configuration, self._deliver, self._tell = configuration, deliver, tell
-        self._running: dict[str, tuple[_Job, asyncio.Task[None]]] = {}
+        self._running: Kept[_Job, asyncio.Task[None]] = Kept(self._begin, self._end)
         self._ending: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -72,37 +73,23 @@ class TrackScripts:
         scripts = {script.name: script for script in configuration.scripts}
         tracked = tracked_names(configuration)
         wanted = {name: _job(scripts[name], configuration.globals) for name in tracked if name in scripts}
-        for name in [name for name, (job, _) in self._running.items() if wanted.get(name) != job]:
-            self._stop(name)
-        for name, job in wanted.items():
-            if name not in self._running:
-                checker = _Checker(job, self._deliver, self._tell)
-                task = asyncio.create_task(checker.run(), name=f"script {name}")
-                task.add_done_callback(_report_defect)
-                self._running[name] = (job, task)
+        self._running.update(wanted)
         for name in sorted(tracked - scripts.keys()):
             self._tell(Noticed(name, "track_script cannot run", "no vrrp_script of this name is configured"))
             self._deliver(TrackResult(name, passed=False))
 
-    def _stop(self, name: str) -> None:
-        _, task = self._running.pop(name)
+    def _begin(self, job: _Job) -> asyncio.Task[None]:
+        return endless(_Checker(job, self._deliver, self._tell).run(), f"script {job.script.name}")
+
+    def _end(self, task: asyncio.Task[None]) -> None:
         task.cancel()
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
     async def aclose(self) -> None:
         """End every script's process group and wait until they are gone. Idempotent."""
-        for name in list(self._running):
-            self._stop(name)
+        self._running.clear()
         await asyncio.gather(*self._ending, return_exceptions=True)
-
-
-def _report_defect(task: asyncio.Task[None]) -> None:
-    """A checker never returns; one that raised is our own bug and must not end in silence."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler(
-            {"message": "a track script's schedule ended", "exception": error}
-        )
 
 
 def _job(script: VrrpScript, defaults: GlobalDefs) -> _Job:

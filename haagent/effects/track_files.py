@@ -21,6 +21,7 @@ from collections.abc import Callable
 from haagent.config.model import Configuration, TrackFile
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
+from haagent.effects.kept import Kept
 from haagent.effects.pollers import Failure, LookError, Poller
 
 INTERVAL = 0.2
@@ -43,7 +44,7 @@ class TrackFiles:
         tell: Callable[[Report], None],
     ) -> None:
         self._configuration, self._deliver, self._tell = configuration, deliver, tell
-        self._running: dict[str, tuple[TrackFile, Poller[int]]] = {}
+        self._running: Kept[TrackFile, Poller[int]] = Kept(self._begin, Poller.close)
 
     def start(self) -> None:
         """Begin to read every tracked file."""
@@ -52,20 +53,15 @@ class TrackFiles:
     def reconfigure(self, configuration: Configuration) -> None:
         """Read the tracked files of ``configuration``; an unchanged one is not disturbed."""
         tracked = {track.name for user in configuration.subjects for track in user.track_files}
-        wanted = {file.name: file for file in configuration.files if file.name in tracked}
-        for name in [name for name, (file, _) in self._running.items() if wanted.get(name) != file]:
-            self._running.pop(name)[1].close()
-        for name, file in wanted.items():
-            if name not in self._running:
-                report = functools.partial(self._report, name)
-                poller = Poller(f"file {name}", _Looker(file).look, INTERVAL, report)
-                self._running[name] = (file, poller)
+        self._running.update({file.name: file for file in configuration.files if file.name in tracked})
 
     def close(self) -> None:
         """Stop reading. Idempotent."""
-        for _, poller in self._running.values():
-            poller.close()
         self._running.clear()
+
+    def _begin(self, file: TrackFile) -> Poller[int]:
+        report = functools.partial(self._report, file.name)
+        return Poller(f"file {file.name}", _Looker(file).look, INTERVAL, report)
 
     def _report(self, name: str, answer: int | Failure) -> None:
         if isinstance(answer, Failure):

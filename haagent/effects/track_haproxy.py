@@ -23,6 +23,7 @@ from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import to_seconds
 from haagent.effects.haproxy import QUESTION, HaproxyError, HaproxyState, ask, read_state
+from haagent.effects.kept import Kept, endless
 from haagent.effects.processes import in_thread
 
 _OPEN = ("OPEN", "FULL")  # FULL: at its maxconn; it serves
@@ -47,7 +48,7 @@ class TrackHaproxies:
         tell: Callable[[Report], None],
     ) -> None:
         self._configuration, self._deliver, self._tell = configuration, deliver, tell
-        self._running: dict[str, tuple[TrackHaproxy, asyncio.Task[None]]] = {}
+        self._running: Kept[TrackHaproxy, asyncio.Task[None]] = Kept(self._begin, asyncio.Task.cancel)
         self.reasons: dict[str, str] = {}
 
     def start(self) -> None:
@@ -57,27 +58,15 @@ class TrackHaproxies:
     def reconfigure(self, configuration: Configuration) -> None:
         """Ask the tracked HAProxies of ``configuration``; an unchanged block keeps its schedule."""
         tracked = {track.name for user in configuration.subjects for track in user.track_haproxies}
-        wanted = {one.name: one for one in configuration.haproxies if one.name in tracked}
-        for name in [name for name, (block, _) in self._running.items() if wanted.get(name) != block]:
-            self._running.pop(name)[1].cancel()
-        for name, block in wanted.items():
-            if name not in self._running:
-                inquirer = _Inquirer(block, self._deliver, self._tell, self.reasons)
-                task = asyncio.create_task(inquirer.run(), name=f"haproxy {name}")
-                task.add_done_callback(_report_defect)
-                self._running[name] = (block, task)
+        self._running.update({one.name: one for one in configuration.haproxies if one.name in tracked})
 
     def close(self) -> None:
         """Stop asking; a question under way ends by its own timeout. Idempotent."""
-        for _, task in self._running.values():
-            task.cancel()
         self._running.clear()
 
-
-def _report_defect(task: asyncio.Task[None]) -> None:
-    """An inquirer never returns; one that raised is our own bug and must not end in silence."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": "a track_haproxy ended", "exception": error})
+    def _begin(self, block: TrackHaproxy) -> asyncio.Task[None]:
+        inquirer = _Inquirer(block, self._deliver, self._tell, self.reasons)
+        return endless(inquirer.run(), f"haproxy {block.name}")
 
 
 class _Inquirer:

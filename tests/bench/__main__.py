@@ -10,6 +10,7 @@ from typing import cast
 
 import click
 
+from haagent.cli.building import clean_exit
 from haagent.core.units import MILLISECOND, Duration, from_seconds, to_seconds
 from haagent.lab.daemons import DAEMONS, DaemonKind
 from haagent.lab.namespaces import LabError, require_lab_host
@@ -169,4 +170,5 @@ def measure_all(
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit("bench"):  # a SIGTERM must not leave the lab behind
+        main()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from haagent.cli.building import clean_exit
 from haagent.core.units import MILLISECOND, from_seconds
 from haagent.lab.members import ServerError
 from haagent.lab.namespaces import LabError, require_lab_host
@@ -123,4 +124,5 @@ def rate_cells(counts: Sequence[int], window: int) -> Measure:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit("bench"):  # a SIGTERM must not leave the lab behind
+        main()

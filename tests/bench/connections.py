@@ -29,6 +29,7 @@ from pathlib import Path
 
 import click
 
+from haagent.cli.building import clean_exit
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from haagent.lab.namespaces import inside, require_lab_host
 from haagent.lab.report import in_words, table
@@ -328,4 +329,5 @@ def _plain(life: Life) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    with clean_exit("bench"):  # a SIGTERM must not leave the lab behind
+        main()

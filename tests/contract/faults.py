@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from haagent.arbiter import Arbiter, ArbiterError, ArbiterOptions, Conflict, OpenArbiter, Record, Unavailable
-from haagent.testing.contract import unique
+from haagent.testing.contract import collect, hint, unique, write
 
 
 async def first_success(arbiter: Arbiter, name: str, within: float) -> Record:
@@ -26,6 +26,21 @@ async def first_success(arbiter: Arbiter, name: str, within: float) -> Record:
             return Record(value, await arbiter.swap(name, value, record, timeout=0.5))
         assert time.monotonic() < until, f"no success within {within} s"
         await asyncio.sleep(0.02)
+
+
+async def watch_ends_with_the_connection_and_goes_on(arbiter: Arbiter, lose: Callable[[], object]) -> None:
+    """Watch, lose the connection, and see that the iterator ends soon and that another one goes on."""
+    record = await write(arbiter, "claims/web", None)
+    seen: asyncio.Queue[tuple[str, Record | None]] = asyncio.Queue()
+    watching = asyncio.create_task(collect(arbiter, seen))
+    await hint(seen, "claims/web", record)
+    lose()
+    await asyncio.wait((watching,), timeout=3.0)
+    assert watching.done()
+    watching = asyncio.create_task(collect(arbiter, seen))
+    await hint(seen, "claims/web", record)
+    watching.cancel()
+    await asyncio.wait((watching,))
 
 
 class Hole:

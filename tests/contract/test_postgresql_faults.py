@@ -33,7 +33,13 @@ from haagent.lab.members import Site
 from haagent.lab.postgresql import PostgresqlServer, PostgresqlServers
 from haagent.lab.servers import make_certificates
 from haagent.testing.contract import LATENESS, TIMEOUT, collect, hint, unique, write
-from tests.contract.faults import Hole, first_success, namespace, swapping
+from tests.contract.faults import (
+    Hole,
+    first_success,
+    namespace,
+    swapping,
+    watch_ends_with_the_connection_and_goes_on,
+)
 
 pytestmark = pytest.mark.postgresql
 
@@ -166,17 +172,9 @@ async def test_watch_goes_on_after_a_lost_connection_when_asked_again(
     postgresql_single: PostgresqlServers,
 ) -> None:
     async with opened(postgresql_single) as arbiter:
-        record = await write(arbiter, "claims/web", None)
-        seen: asyncio.Queue[tuple[str, Record | None]] = asyncio.Queue()
-        watching = asyncio.create_task(collect(arbiter, seen))
-        await hint(seen, "claims/web", record)
-        postgresql_single.restart(postgresql_single.members[0])
-        await asyncio.wait((watching,), timeout=3.0)
-        assert watching.done()
-        watching = asyncio.create_task(collect(arbiter, seen))
-        await hint(seen, "claims/web", record)
-        watching.cancel()
-        await asyncio.wait((watching,))
+        await watch_ends_with_the_connection_and_goes_on(
+            arbiter, lambda: postgresql_single.restart(postgresql_single.members[0])
+        )
 
 
 async def test_watch_on_a_hung_server_ends(postgresql_single: PostgresqlServers) -> None:

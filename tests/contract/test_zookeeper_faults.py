@@ -25,8 +25,8 @@ from haagent.arbiter import (
 )
 from haagent.lab.servers import make_certificates
 from haagent.lab.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
-from haagent.testing.contract import LATENESS, TIMEOUT, collect, hint, unique, write
-from tests.contract.faults import first_success
+from haagent.testing.contract import LATENESS, TIMEOUT, unique, write
+from tests.contract.faults import first_success, watch_ends_with_the_connection_and_goes_on
 
 pytestmark = pytest.mark.zookeeper
 
@@ -225,17 +225,9 @@ async def test_watch_goes_on_after_a_lost_connection_when_asked_again(
     zookeeper_single: ZooKeeperEnsemble,
 ) -> None:
     async with opened(zookeeper_single) as arbiter:
-        record = await write(arbiter, "claims/web", None)
-        seen: asyncio.Queue[tuple[str, Record | None]] = asyncio.Queue()
-        watching = asyncio.create_task(collect(arbiter, seen))
-        await hint(seen, "claims/web", record)
-        zookeeper_single.restart(zookeeper_single.members[0])
-        await asyncio.wait((watching,), timeout=3.0)
-        assert watching.done()
-        watching = asyncio.create_task(collect(arbiter, seen))
-        await hint(seen, "claims/web", record)
-        watching.cancel()
-        await asyncio.wait((watching,))
+        await watch_ends_with_the_connection_and_goes_on(
+            arbiter, lambda: zookeeper_single.restart(zookeeper_single.members[0])
+        )
 
 
 async def test_no_thread_is_left(zookeeper_single: ZooKeeperEnsemble) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from haagent.cli.building import clean_exit
 from haagent.lab.members import ServerError
 from tests.histories.backends import BACKENDS
 from tests.histories.campaign import run
@@ -52,4 +53,5 @@ def _campaign(kind: str, words: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with clean_exit("histories"):
+        sys.exit(main())
