@@ -115,8 +115,7 @@ async def test_one_hung_file_costs_nothing_and_two_cost_the_timeout(files, stopp
             begun = time.monotonic()
             record = await write(a, "claims/web", record, timeout=SHORT)
             assert time.monotonic() - begun < SHORT
-        await asyncio.sleep(SHORT)
-        assert f"voting file {files.paths[0]}: it does not answer" in caplog.text
+        await until(lambda: f"voting file {files.paths[0]}: it does not answer" in caplog.text)
         stopped(a.files.files[1].pid)
         begun = time.monotonic()
         with pytest.raises(Unavailable, match="voting-1: it does not answer"):
