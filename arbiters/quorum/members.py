@@ -1,7 +1,8 @@
 """The arbiters a quorum is made of: opened in the background, each on its own, and watched for failures.
 
 Promises that a member that cannot be opened, hangs, or refuses us costs its own vote and nothing else, and that
-the log says when a member stops and begins to answer. Every error names the member.
+the log says when a member stops and begins to answer, and when one that forgot stores everything again. Every error
+names the member.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from importlib import metadata
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class Member:
         self._error: ArbiterError = Unavailable(f"{label}: not opened yet")
         self._failures = 0
         self._complained = False
+        self.owed: set[str] = set()  # what it forgot, or may have, and is not known to store again
         self._opening = asyncio.create_task(self._open(), name=f"quorum-open-{label}")
 
     @property
@@ -72,6 +74,19 @@ class Member:
                         yield change
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def forgot(self, names: Iterable[str]) -> None:
+        """Take note that the member lost a register; ``names`` are all that it may have lost."""
+        if not self.owed:
+            LOG.warning("%s lacks registers that others store; it is told them again", self.label)
+        self.owed.update(names)
+
+    def stores(self, name: str) -> None:
+        """Take note that the member has a vote on register ``name``."""
+        if name in self.owed:
+            self.owed.remove(name)
+            if not self.owed:
+                LOG.warning("%s stores every register again", self.label)
 
     async def aclose(self) -> None:
         """Close the member. Idempotent."""

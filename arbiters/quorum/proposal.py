@@ -147,6 +147,12 @@ class Proposal:
             n: m.ours for n, m in enumerate(self._members) if m.phase is Phase.ACCEPTED and m.ours is not None
         }
 
+    @property
+    def void(self) -> list[int]:
+        """The members that had promised when step 2 began and have no vote, while others have."""
+        void = [number for number in self._in_time if self._members[number].accepted is None]
+        return void if len(void) < len(self._in_time) else []
+
     def commands(self) -> list[Command]:
         """Return what is to be done now, once."""
         commands, self._commands = self._commands, []

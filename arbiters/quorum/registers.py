@@ -164,6 +164,8 @@ class QuorumArbiter:
             decided.set()
         if proposal.behind and proposal.outcome is Outcome.CHOSEN:
             proposal.behind = False  # told once
+            for number in proposal.void:
+                self._forgot(self.members[number], name)
             if proposal.resume is None:
                 self._mend_later(name)
             else:
@@ -190,6 +192,8 @@ class QuorumArbiter:
         self._dispatch(name, proposal, deadline, decided)
 
     def _raise_floor(self, name: str, number: int, state: State) -> None:
+        if state.accepted is not None:
+            self.members[number].stores(name)
         floors = self._floors[name]
         floors[number] = max(floors.get(number, NOTHING), state.promised)
 
@@ -269,6 +273,9 @@ class QuorumArbiter:
             with contextlib.suppress(ArbiterError):  # the next call that meets the member finds out again
                 await self._mend(name)
             await asyncio.sleep(MENDING_PAUSE)
+            if not self._mending and (owed := [one for member in self.members for one in member.owed]):
+                self._mending.update(dict.fromkeys(owed))  # nobody else may ask for these for a long time
+                await asyncio.sleep(SETTLING)
         self._mender = None
 
     async def _mend(self, name: str) -> None:
@@ -282,14 +289,26 @@ class QuorumArbiter:
             except (ArbiterError, ForeignStateError):
                 continue
         settled, accepted = self._settled(states)
+        absent = settled and accepted is None
         lagging = [
             s
             for s in states.values()
             if s.accepted is None or accepted is None or s.accepted.ballot < accepted.ballot
         ]
-        if lagging and not (settled and accepted is None):
+        for number, state in states.items():
+            if state.accepted is None and not absent:
+                self._forgot(self.members[number], name)
+            else:
+                self.members[number].stores(name)
+        if lagging and not absent:
             self._last.pop(name, None)  # only a whole ballot tells those who forgot
             await self._decide(name, Keep(), deadline)
+
+    def _forgot(self, member: Member, name: str) -> None:
+        """Look after everything known at a member that lost ``name``: it may have lost all of it."""
+        if not member.owed:
+            self._mending.update(dict.fromkeys(self._floors))
+        member.forgot((name, *self._mending))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -298,6 +298,8 @@ class Claim:
         if looking:
             return self.hinted(record, now)
         pending = self.pending
+        if pending is not None and pending.purpose is Purpose.TAKE and self._taken_by(pending, record):
+            return self._confirm(pending, record, now)
         if pending is not None and record is not None and record.value == pending.value:
             return self.swapped(record, now)
         if pending is not None and not pending.in_flight:
@@ -393,6 +395,23 @@ class Claim:
 
     def _unreadable(self) -> bool:
         return self.record is not None and self.claim is None
+
+    def _taken_by(self, pending: PendingSwap, record: Record | None) -> bool:
+        """Tell whether ``record`` shows that ``pending`` has taken the claim; somebody may have bid for it since."""
+        claim, taken = _parse(record), pending.record
+        return claim is not None and (claim.holder, claim.epoch) == (taken.holder, taken.epoch)
+
+    def _confirm(self, pending: PendingSwap, record: Record | None, now: Now) -> Actions:
+        """Swap once more what a read says we hold.
+
+        A read may show the history that a restored store has lost, in which we took the claim while another node takes it
+        in the new one. Only the success of a swap makes a holder.
+        """
+        self.pending = None
+        told = self._see(record, now)
+        if self.claim is None or pending.record.holder != self.session.holder:
+            return told  # taken under an incarnation that has ended meanwhile: anybody may take it
+        return told + self._swap(Purpose.TAKE, self.claim, now)
 
     def _names_us(self, record: Record) -> bool:
         claim = _parse(record)

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from haagent.control.client import request
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
 from haagent.lab.arbiter import EtcdArbiter
 from haagent.lab.daemons import ClusterSpec, Haagent, Keepalived, keepalived_conf
@@ -32,6 +33,7 @@ PREFIX = "hat"
 ADVERT = 100 * MILLISECOND
 LEASE = SECOND  # the shortest there is by default
 ROUND = 5 * MILLISECOND
+UNNOTICED = 10 * ROUND  # for how long nobody may answer where nothing is to happen
 SPEC = ClusterSpec(advert=ADVERT, vip6=None)
 PACE = Pace(round=ROUND, udp=3600 * SECOND, http=3600 * SECOND)  # the kernel's own answers are enough here
 
@@ -96,11 +98,8 @@ class Agent(Haagent):
         return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
 
     def shown(self) -> dict[str, Any]:
-        """Return the status document of the running agent."""
-        done = self.cli("status", "--json", "--socket", str(self.socket))
-        assert done.returncode == 0, done.stdout + done.stderr
-        status: dict[str, Any] = json.loads(done.stdout)["status"]
-        return status
+        """Return the status document of the running agent, which ``haagent status --json`` prints."""
+        return request(str(self.socket), "status", timeout=10)
 
     def instance(self, name: str = "VI_1") -> dict[str, Any]:
         """Return the status of one instance."""
@@ -162,7 +161,7 @@ class Lab:
         owners = self.observer.owners()
         return next(iter(owners)) if len(owners) == 1 else None
 
-    def wait_owner(self, name: str | None, patience: float = 8.0, steady: float = 0.05) -> Instant:
+    def wait_owner(self, name: str | None, patience: float = 20.0, steady: float = 0.05) -> Instant:
         """Wait until ``name`` alone (None: nobody) answers for ``steady`` seconds; return when that began."""
         until, since = time.monotonic() + patience, 0
         while time.monotonic() < until:
@@ -182,9 +181,30 @@ class Lab:
         found = [a.at for a in self.observer.record.answers if a.node == name and since <= a.at <= end]
         return sorted(found)
 
-    def outage(self, since: Instant, until: Instant | None = None) -> Duration:
+    def last_answered(self, name: str, since: Instant) -> Instant:
+        """Return when the last question was asked that ``name`` answered; ``since`` if it answered none since then.
+
+        That is the earliest its kernel can have let the answer pass. When it was read is no measure: the observer, too,
+        waits for the processor.
+        """
+        self.settle()
+        asked = {one.number: one.sent for one in self.observer.record.rounds}
+        found = [asked[a.round] for a in self.observer.record.answers if a.node == name and a.at >= since]
+        return max([since, *found])
+
+    def settle(self) -> Instant:
+        """Return the present time, once all that was asked before it has been answered or never will be.
+
+        Four more questions show that: the observer reads what came before it asks, however long it had to wait.
+        """
+        now, asked = time.monotonic_ns(), self.observer.record.rounds
+        enough = len(asked) + 4
+        eventually(lambda: len(asked) >= enough, what="asking four times more")
+        return now
+
+    def outage(self, since: Instant) -> Duration:
         """Return the longest time without an answer, from the first unanswered question to the next answered one."""
-        end = until or time.monotonic_ns() - 4 * ROUND
+        end = self.settle()
         answered = {answer.round for answer in self.observer.record.answers}
         longest, began = 0, None
         for one in [r for r in self.observer.record.rounds if since <= r.sent <= end]:
@@ -259,8 +279,11 @@ def _is_agent(pid: str) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], T], patience: float = 5.0, what: str = "it") -> T:
-    """Return what ``condition`` answers once that is true; fail after ``patience`` seconds."""
+def eventually(condition: Callable[[], T], patience: float = 15.0, what: str = "it") -> T:
+    """Return what ``condition`` answers once that is true; fail after ``patience`` seconds.
+
+    The default only says that it happens at all: starting a program alone takes seconds on a busy machine.
+    """
     until = time.monotonic() + patience
     while True:
         if found := condition():

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from haagent.control.client import request
 from haagent.lab.processes import NodeProcess
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ def ip(*words: str) -> str:
     return done.stdout
 
 
-def eventually(condition: Callable[[], T], what: str = "it", patience: float = 5.0) -> T:
-    """Return what ``condition`` answers once that is true."""
+def eventually(condition: Callable[[], T], what: str = "it", patience: float = 15.0) -> T:
+    """Return what ``condition`` answers once that is true; the default only says that it happens at all."""
     until = time.monotonic() + patience
     while True:
         if found := condition():
@@ -136,10 +137,10 @@ class Host:
     def has_vip(self, address: str = VIP) -> bool:
         return any(f" {address}/" in one for one in self.addresses())
 
-    def wait_master(self, address: str = VIP, patience: float = 6.0) -> None:
+    def wait_master(self, address: str = VIP, patience: float = 20.0) -> None:
         eventually(lambda: self.has_vip(address), f"{address} ({self.text()[-1500:]})", patience)
 
-    def wait_gone(self, address: str = VIP, patience: float = 6.0) -> None:
+    def wait_gone(self, address: str = VIP, patience: float = 20.0) -> None:
         eventually(lambda: not self.has_vip(address), f"{address} gone", patience)
 
     def routes(self, *words: str) -> list[dict[str, Any]]:
@@ -159,8 +160,8 @@ class Host:
     def instance(self, name: str = "VI_1") -> dict[str, Any]:
         """Return haagent's own status of an instance."""
         socket = next(self.directory.glob("*.sock"))
-        shown = self.run(sys.executable, "-m", "haagent", "status", "--json", "--socket", str(socket))
-        found: dict[str, Any] = next(i for i in json.loads(shown)["status"]["instances"] if i["name"] == name)
+        shown = request(str(socket), "status", timeout=10)["instances"]
+        found: dict[str, Any] = next(instance for instance in shown if instance["name"] == name)
         return found
 
 

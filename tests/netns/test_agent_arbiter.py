@@ -11,9 +11,9 @@ import json
 import time
 
 import pytest
-from agent_lab import LEASE, Lab, agents, arbiter_block, eventually, lab, log_of, ms
+from agent_lab import LEASE, UNNOTICED, Lab, agents, arbiter_block, eventually, lab, log_of, ms
 
-from haagent.core.units import MILLISECOND, SECOND
+from haagent.core.units import SECOND
 from haagent.lab import faults
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd]
@@ -29,22 +29,23 @@ def test_a_backup_cut_from_the_arbiter_changes_nothing(pair: Lab):
     finally:
         fault.heal()
     time.sleep(1)
-    assert pair.outage(before) < 20 * MILLISECOND
+    assert pair.outage(before) < UNNOTICED
     assert node1.instance()["epoch"] == epoch, pair.logs()
     assert node2.instance()["state"] == "BACKUP"
 
 
 def test_an_arbiter_that_restarts_quickly_is_not_noticed_by_clients():
-    """A lease of 2 s outlives the restart of an etcd; that is what leases are for."""
+    """A lease outlives the restart of an etcd; that is what leases are for. Starting one takes a second or two when busy."""
+    lease = 5 * SECOND
     with lab() as made:
         assert made.etcd is not None
-        made.agent("node1", addition=arbiter_block(made.etcd.endpoints, lease=3 * SECOND))
+        made.agent("node1", addition=arbiter_block(made.etcd.endpoints, lease=lease))
         made.wait_owner("node1")
         before = time.monotonic_ns()
         made.etcd.kill(1)
         made.etcd.restart()
-        time.sleep(2.5)
-        assert made.outage(before) < 20 * MILLISECOND
+        time.sleep(lease / SECOND)  # without the restart it would be over
+        assert made.outage(before) < UNNOTICED
 
 
 def lease_of(pair: Lab, node: str) -> str:

@@ -10,9 +10,8 @@ import signal
 import time
 
 import pytest
-from agent_lab import LEASE, Lab, agents, eventually, log_of, ms, remains
+from agent_lab import LEASE, UNNOTICED, Lab, agents, eventually, log_of, ms, remains
 
-from haagent.core.units import MILLISECOND
 from haagent.lab import faults
 from haagent.lab.namespaces import run
 
@@ -31,7 +30,7 @@ def test_killing_the_worker_costs_no_packet_and_no_epoch(pair: Lab, record_prope
     time.sleep(1.5)
     outage = pair.outage(before)
     print(f"worker restart to renewed gate {ms(took)}, outage {ms(outage)}")
-    assert outage < 20 * MILLISECOND
+    assert outage < UNNOTICED
     assert node1.instance()["epoch"] == epoch
     assert node1.instance()["state"] == "MASTER"
     assert node1.worker != worker
@@ -69,13 +68,15 @@ def test_killing_both_closes_the_gate_and_the_peer_takes_over(pair: Lab):
     before = time.monotonic_ns()
     assert node1.process is not None
     node1.process.kill()
+    killed = time.monotonic_ns()
     taken = pair.wait_owner("node2")
-    last = max(pair.answers("node1", before), default=before)
-    print(f"both killed: gate closed after {ms(last - before)}, taken over after {ms(taken - before)}")
-    assert last - before < LEASE
-    assert taken - before < LONGEST_TAKEOVER
-    assert pair.has_address("node1")  # nobody took it off; the gate is what keeps it silent
-    eventually(lambda: not pair.has_address("node1"), patience=3.5, what="vanishing by lifetime")
+    last = pair.last_answered("node1", before)
+    print(f"both killed: gate closed after {ms(last - killed)}, taken over after {ms(taken - killed)}")
+    assert last - killed < LEASE
+    assert taken - killed < LONGEST_TAKEOVER
+    eventually(lambda: not pair.has_address("node1"), what="vanishing by lifetime")
+    (gone,) = [at.at for at in pair.observer.record.addresses if at.node == "node1" and at.at > before]
+    assert gone > last  # nobody took it off; the gate is what kept it silent
     assert not pair.answers("node1", taken)
 
 
@@ -109,7 +110,7 @@ def test_sigterm_hands_over_at_once_and_leaves_nothing(pair: Lab):
         assert node1.process.tree() == ()
         node1.start()
     print("handover at SIGTERM: " + ", ".join(map(ms, outages)))
-    assert min(outages) < 100 * MILLISECOND
+    assert min(outages) < LEASE // 4  # nobody waited for a timer; the shortest is R
 
 
 def test_sigstop_is_silenced_by_the_kernel_and_recovers(pair: Lab):
@@ -117,11 +118,12 @@ def test_sigstop_is_silenced_by_the_kernel_and_recovers(pair: Lab):
     assert node1.process is not None
     before = time.monotonic_ns()
     node1.process.freeze()
+    frozen = time.monotonic_ns()
     try:
         taken = pair.wait_owner("node2")
-        last = max(pair.answers("node1", before), default=before)
-        print(f"frozen: gate closed after {ms(last - before)}, taken over after {ms(taken - before)}")
-        assert last - before < LEASE
+        last = pair.last_answered("node1", before)
+        print(f"frozen: gate closed after {ms(last - frozen)}, taken over after {ms(taken - frozen)}")
+        assert last - frozen < LEASE
         time.sleep(0.5)
     finally:
         node1.process.thaw()
@@ -161,5 +163,5 @@ def test_sigterm_of_the_backup_changes_nothing(pair: Lab):
     time.sleep(0.3)
     node2.start()
     time.sleep(1.0)
-    assert pair.outage(before) < 20 * MILLISECOND
+    assert pair.outage(before) < UNNOTICED
     assert node1.instance()["epoch"] == epoch

@@ -33,7 +33,7 @@ def test_a_value_other_than_zero_is_a_fault_with_weight_0(here):
     begun = time.monotonic()
     number.write_text("3\n")
     here.wait_gone()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 2  # it is looked at five times a second
     assert here.instance()["state"] == "FAULT"
     number.write_text("0\n")
     here.wait_master()

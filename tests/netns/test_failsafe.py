@@ -32,7 +32,6 @@ PORT = 5405
 ADVERT = 500 * MILLISECOND
 LEASE = SECOND  # twice the advert interval
 WAIT = LEASE * 11 // 10
-LATE = 150 * MILLISECOND  # for noticing on a busy machine
 SPEC = ClusterSpec(advert=ADVERT, vip6=None)
 MEMBERS = 3
 
@@ -57,9 +56,9 @@ class FailsafeLab(Lab):
             addition = self.arbiter + peers_block(self.pair, key)
             self.agent(node.name, keepalived_conf(SPEC, node.name), addition)
 
-    def lost(self, since: Instant, until: Instant | None = None) -> int:
+    def lost(self, since: Instant) -> int:
         """Return how many rounds nobody answered by echo."""
-        end = until or time.monotonic_ns() - 50 * MILLISECOND
+        end = self.settle()
         answered = {answer.round for answer in self.observer.record.answers if answer.probe == "echo"}
         return sum(
             one.number not in answered for one in self.observer.record.rounds if since <= one.sent <= end
@@ -67,7 +66,7 @@ class FailsafeLab(Lab):
 
     def assert_nothing_happened(self, since: Instant, owner: str) -> None:
         """Fail unless ``owner`` answered every question since then, and nobody else did."""
-        time.sleep(0.1)
+        self.settle()
         asked = sum(one.sent >= since for one in self.observer.record.rounds)
         others = {answer.node for answer in self.observer.record.answers if answer.at >= since} - {owner}
         lost, outage = self.lost(since), self.outage(since)
@@ -92,7 +91,7 @@ class FailsafeLab(Lab):
             time.sleep(2 * LEASE / SECOND)
             return self.revision() - before <= 2
 
-        eventually(quiet, 15, "quiet")
+        eventually(quiet, 30, "quiet")
 
     def cut_peers(self, *nodes: Node) -> PacketFault:
         """Return the fault that loses the peer channel on both networks."""
@@ -201,9 +200,10 @@ def test_one_network_of_two_is_enough(lab: FailsafeLab) -> None:
 
 
 def gone_after(lab: FailsafeLab, since: Instant) -> Duration:
-    """Return when node1 answered for the last time, from ``since`` on."""
-    lab.wait_owner(None, patience=5, steady=0.3)
-    return lab.answers("node1", since - SECOND)[-1] - since
+    """Return how long after ``since``, when nobody could promise it anything any more, node1 answered for the last time."""
+    lab.wait_owner(None, steady=0.3)
+    assert lab.answers("node1", since - SECOND), "it did not answer before, either"
+    return lab.last_answered("node1", since) - since
 
 
 def test_without_arbiter_and_peer_the_address_is_off_at_its_deadline(lab: FailsafeLab) -> None:
@@ -212,7 +212,7 @@ def test_without_arbiter_and_peer_the_address_is_off_at_its_deadline(lab: Failsa
         cut = time.monotonic_ns()
         last = gone_after(lab, cut)
         print(f"the last answer came {ms(last)} after the cut; the lease is {ms(LEASE)}")
-        assert last <= LEASE + LATE
+        assert last <= LEASE
         time.sleep(2)
         assert lab.owner() is None
     lab.wait_owner("node1", patience=15, steady=1)
@@ -225,7 +225,7 @@ def test_a_restarted_backup_refuses_at_first_and_the_arbiter_carries(lab: Failsa
     before = lab.revision()
     lab.daemons["node2"].start()
     refusing = "refuses: started a moment ago"
-    eventually(lambda: lab.status("node1")["peers"][0]["state"] == refusing, 10, "the refusal")
+    eventually(lambda: lab.status("node1")["peers"][0]["state"] == refusing, what="the refusal")
     assert lab.revision() - before >= 4
     lab.wait_for_promises()
     lab.assert_nothing_happened(begun, "node1")
@@ -237,7 +237,7 @@ def test_a_restarted_backup_cannot_save_the_address_in_its_first_wait(lab: Fails
     with injected(faults.FreezeArbiter(lab.etcd, MEMBERS)):
         frozen = time.monotonic_ns()
         lab.daemons["node2"].start()
-        assert gone_after(lab, frozen) <= LEASE + LATE
+        assert gone_after(lab, frozen) <= LEASE
     lab.wait_owner("node1", patience=15, steady=1)
     assert lab.dual(begun) == 0
 
@@ -247,7 +247,9 @@ def test_a_planned_handover_does_not_wait_for_promises_to_end(lab: FailsafeLab) 
     lab.daemons["node1"].stop()
     lab.wait_owner("node2", steady=0.2)
     print(f"handed over within {ms(lab.outage(begun))}")
-    assert lab.outage(begun) < LEASE // 3
+    assert (
+        lab.outage(begun) < WAIT - LEASE // 4
+    )  # a promise is R old at most: that is what waiting would take
     lab.daemons["node1"].start()
     lab.wait_owner("node1", patience=20)
     assert lab.dual(begun) == 0
@@ -315,8 +317,7 @@ def test_recorded_promises_do_not_keep_an_address_alive(lab: FailsafeLab) -> Non
     with injected(faults.FreezeArbiter(lab.etcd, MEMBERS), faults.Kill(lab.daemons["node2"])):
         killed = time.monotonic_ns()
         hurl(lab, recorded, 2)
-        last = gone_after(lab, killed)
-        assert last <= LEASE + LATE
+        assert gone_after(lab, killed) <= LEASE
     lab.wait_owner("node1", patience=15, steady=1)
     assert lab.dual(begun) == 0
 

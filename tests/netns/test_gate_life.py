@@ -69,10 +69,11 @@ def test_traffic_stops_at_the_deadline(wire: Wire, ends: tuple, mode: str, allow
     """
     gate, earliest, latest = _opened(wire, mode), [], []
     gate.open("web", 1)
+    gate.extend(boot_now() + 30 * SECOND)
+    assert arrives(FROM_VIP, *ends)
     for _ in range(10):
         deadline = boot_now() + 120 * MILLISECOND
         gate.extend(deadline)
-        assert arrives(FROM_VIP, *ends)
         before, after = _last_passed(ends[0], deadline)
         earliest.append((before - deadline) / MILLISECOND)
         latest.append((after - deadline) / MILLISECOND)
@@ -138,11 +139,12 @@ def owner(wire: Wire) -> Iterator[Callable[[str, int], subprocess.Popen[str]]]:
 def test_the_gate_outlives_its_killed_owner_and_closes_by_itself(
     wire: Wire, ends: tuple, owner: Callable, mode: str
 ) -> None:
-    process = owner(mode, 700 * MILLISECOND)
+    lease = SECOND
+    process = owner(mode, lease)
     assert arrives(FROM_VIP, *ends)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
-    time.sleep(0.9)
+    time.sleep(lease / SECOND + 0.1)  # counted from when it was open already
     assert not arrives(FROM_VIP, *ends)
     assert not arrives(advert(100), *ends)
     assert arrives(advert(0), *ends)
@@ -191,11 +193,11 @@ def _takes_over(wire: Wire, mode: str, *, keep: bool) -> bool:
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(50):
+    for _ in range(300):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("did not happen within 2.5 s")
+    raise AssertionError("did not happen within 15 s")
 
 
 @pytest.mark.parametrize(("first", "second"), [("bpf", "nftables"), ("nftables", "bpf"), ("bpf", "off")])
@@ -426,7 +428,10 @@ def test_cost(wire: Wire, mode: str) -> None:
 
 
 def _each(count: int, call: Callable[[int], object]) -> float:
-    start = time.perf_counter()
+    """Return what one call takes, in s: the median, for now and then another program has the processor."""
+    taken = []
     for number in range(count):
+        start = time.perf_counter()
         call(number)
-    return (time.perf_counter() - start) / count
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)

@@ -21,7 +21,9 @@ from haagent.lab.namespaces import run
 pytestmark = [pytest.mark.netns, pytest.mark.keepalived]
 
 BETTER, WORSE = 150, 100
-NOISE = 120 * MILLISECOND  # a busy machine; the differences that matter are larger
+# What is due after a skew (183 ms or more) or three intervals (300 ms or more each) must come neither without the one
+# nor after one more of the other. In between a busy machine may be late; it may be early by what the observer was late.
+EARLY, LATE = 120 * MILLISECOND, 250 * MILLISECOND
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ def is_in(daemon: Agent | Keepalived, state: str) -> bool:
     return states(daemon)[-1:] == [state]
 
 
-def first_advert(built: Lab, name: str, since: Instant, patience: float = 6.0) -> Instant:
-    return eventually(lambda: built.adverts(name, since), patience, f"an advert of {name}")[0][0]
+def first_advert(built: Lab, name: str, since: Instant) -> Instant:
+    return eventually(lambda: built.adverts(name, since), what=f"an advert of {name}")[0][0]
 
 
 def sweep(built: Lab) -> None:
@@ -109,7 +111,7 @@ def sweep(built: Lab) -> None:
 
 def elected(built: Lab, better: Agent | Keepalived, worse: Agent | Keepalived) -> None:
     """Wait until both are where their priorities put them."""
-    until = time.monotonic() + 12
+    until = time.monotonic() + 20
     while not (is_in(better, "MASTER") and is_in(worse, "BACKUP")):
         assert time.monotonic() < until, f"{states(better)} and {states(worse)}\n{built.logs()}"
         time.sleep(0.02)
@@ -150,7 +152,7 @@ def test_elects_and_hands_over(built: Lab, name: str, kinds: tuple[DaemonKind, D
     taken = first_advert(built, "node2", stopping)
     (resigned,) = [at for at, priority in built.adverts("node1", stopping) if priority == 0]
     print(f"{name} {kinds}: priority 0 to takeover {ms(taken - resigned)}, skew {ms(wire.skew(WORSE))}")
-    assert abs(taken - resigned - wire.skew(WORSE)) < NOISE
+    assert -EARLY < taken - resigned - wire.skew(WORSE) < LATE
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_elects_and_hands_over(built: Lab, name: str, kinds: tuple[DaemonKind, D
 def test_the_better_one_preempts(built: Lab, name: str, kinds: tuple[DaemonKind, DaemonKind]):
     wire = WIRES[name]
     worse = start(built, kinds[1], "node2", wire, WORSE)
-    eventually(lambda: is_in(worse, "MASTER"), 8, "being alone")
+    eventually(lambda: is_in(worse, "MASTER"), what="being alone")
     better = start(built, kinds[0], "node1", wire, BETTER)
     elected(built, better, worse)
     settled = time.monotonic_ns()
@@ -184,16 +186,16 @@ def test_takes_over_when_the_other_is_killed(built: Lab, kinds: tuple[DaemonKind
     print(
         f"killed {kinds[0]}: {kinds[1]} took over {ms(taken - last)} after the last advert, {ms(wire.down(WORSE))} due"
     )
-    assert abs(taken - last - wire.down(WORSE)) < NOISE
+    assert -EARLY < taken - last - wire.down(WORSE) < LATE
 
 
 @pytest.mark.parametrize("kinds", SIDES, ids=":".join)
 def test_the_better_one_does_not_preempt_when_told_not_to(built: Lab, kinds: tuple[DaemonKind, DaemonKind]):
     wire = WIRES["v3-ipv4"]
     worse = start(built, kinds[1], "node2", wire, WORSE, "nopreempt")
-    eventually(lambda: is_in(worse, "MASTER"), 8, "being alone")
+    eventually(lambda: is_in(worse, "MASTER"), what="being alone")
     better = start(built, kinds[0], "node1", wire, BETTER, "nopreempt")
-    eventually(lambda: is_in(better, "BACKUP"), 8, "starting")
+    eventually(lambda: is_in(better, "BACKUP"), what="starting")
     time.sleep(2 * to_seconds(wire.down(WORSE)))
     assert is_in(worse, "MASTER")
     assert is_in(better, "BACKUP")
@@ -203,18 +205,22 @@ def test_the_better_one_does_not_preempt_when_told_not_to(built: Lab, kinds: tup
 def test_after_a_split_of_equals_the_lower_address_yields(built: Lab, kinds: tuple[DaemonKind, DaemonKind]):
     wire = WIRES["v3-ipv4"]
     lower, higher = start(built, kinds[0], "node1", wire, WORSE), start(built, kinds[1], "node2", wire, WORSE)
-    eventually(lambda: {*states(lower)[-1:], *states(higher)[-1:]} == {"MASTER", "BACKUP"}, 8, "the election")
+    eventually(
+        lambda: {*states(lower)[-1:], *states(higher)[-1:]} == {"MASTER", "BACKUP"}, what="the election"
+    )
     fault = faults.cut_vrrp(built.topology, built.topology.node("node1"))
     fault.inject()
     try:
-        eventually(lambda: is_in(lower, "MASTER") and is_in(higher, "MASTER"), 8, "two MASTERs in the split")
+        eventually(
+            lambda: is_in(lower, "MASTER") and is_in(higher, "MASTER"), what="two MASTERs in the split"
+        )
     finally:
         fault.heal()
     healed = time.monotonic_ns()
-    eventually(lambda: is_in(lower, "BACKUP"), 4, "yielding")
+    eventually(lambda: is_in(lower, "BACKUP"), what="yielding")
     took = time.monotonic_ns() - healed
     print(f"split of equals healed: {kinds[0]} with the lower address yields after {ms(took)}")
-    assert took < 2 * wire.interval + NOISE
+    assert took < 2 * wire.interval + LATE
     time.sleep(to_seconds(wire.down(WORSE)))
     assert is_in(lower, "BACKUP")
     assert is_in(higher, "MASTER")
@@ -226,7 +232,7 @@ def test_different_passwords_are_said_by_both(built: Lab):
     agent = start(built, "haagent", "node1", wire, BETTER)
     start(built, "keepalived", "node2", Wire(2, SECOND, password="other"), WORSE)
     assert isinstance(agent, Agent)
-    eventually(lambda: "packet discarded" in agent.text(), 8, "saying why")
+    eventually(lambda: "packet discarded" in agent.text(), what="saying why")
     assert str(built.topology.node("node2").lan4) in agent.text()
     time.sleep(2.2)
     assert agent.text().count("packet discarded") == 1

@@ -48,12 +48,15 @@ def test_nodes_reach_each_other_the_client_and_the_arbiters():
 
 
 def test_two_labs_at_once_and_nothing_left_behind():
-    before = namespaces()
     with topology.build(1, 0) as one, topology.build(1, 0) as other:
-        assert one.name != other.name
-        assert {one.name, other.name} <= set(topology.registered())
-    assert namespaces() == before
-    assert not {one.name, other.name} & set(topology.registered())
+        names = {one.name, other.name}
+        assert len(names) == 2
+        assert names <= set(topology.registered())
+        assert {namespace.partition("-")[0] for namespace in namespaces()} >= names
+    assert (
+        not {namespace.partition("-")[0] for namespace in namespaces()} & names
+    )  # others come and go meanwhile
+    assert not names & set(topology.registered())
     assert not one.workdir.exists()
 
 
@@ -61,7 +64,7 @@ def test_destroying_ends_processes_in_the_lab_and_is_idempotent():
     lab = topology.build(1, 0)
     process = NodeProcess(lab.nodes[0].namespace, ("sleep", "1000"), lab.workdir / "sleep.log")
     lab.destroy()
-    process._popen.wait(timeout=2)
+    process._popen.wait(timeout=10)
     assert not process.alive
     lab.destroy()
 
@@ -114,7 +117,7 @@ def start_supervisor(lab: topology.Topology) -> NodeProcess:
     """A parent that restarts its worker as soon as it dies."""
     log = lab.workdir / "supervisor.log"
     process = NodeProcess(lab.nodes[0].namespace, (sys.executable, "-c", SUPERVISOR), log)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 15
     while len(process.tree()) < 2 and time.monotonic() < until:
         time.sleep(0.01)
     assert len(process.tree()) == 2
@@ -134,7 +137,7 @@ def test_a_frozen_tree_is_stopped_and_goes_on(lab):
         return {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in process.tree()}
 
     def become(wanted: Callable[[set[str]], bool]) -> bool:
-        until = time.monotonic() + 2  # a signal takes effect when its process next runs
+        until = time.monotonic() + 10  # a signal takes effect when its process next runs
         while not wanted(states()) and time.monotonic() < until:
             time.sleep(0.01)
         return wanted(states())
@@ -147,9 +150,12 @@ def test_a_frozen_tree_is_stopped_and_goes_on(lab):
 
 
 def test_a_process_costs_what_it_uses(lab):
-    busy = "import time; until = time.process_time() + 0.2\nwhile time.process_time() < until: pass\ntime.sleep(99)"
+    busy = "import time; until = time.process_time() + 0.2\nwhile time.process_time() < until: pass\n"
+    busy += "print('done', flush=True); time.sleep(99)"
     process = NodeProcess(lab.nodes[0].namespace, (sys.executable, "-c", busy), lab.workdir / "busy.log")
-    time.sleep(0.8)
+    until = time.monotonic() + 20
+    while "done" not in process.tail() and time.monotonic() < until:
+        time.sleep(0.02)
     first = process.cpu_ns()
     time.sleep(0.3)
     assert 150_000_000 < first < 700_000_000
@@ -175,7 +181,7 @@ def test_a_renewed_lifetime_is_no_change_of_an_address(lab):
         run(*ip, "replace", f"{topology.VIP4}/32", "dev", "lan", "valid_lft", "200", "preferred_lft", "200")
         run(*ip, "del", f"{topology.VIP4}/32", "dev", "lan")
         run(*ip, "add", f"{topology.VIP4}/32", "dev", "lan")
-        until = time.monotonic() + 2
+        until = time.monotonic() + 10
         while len(record.addresses) < 3 and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(0.05)

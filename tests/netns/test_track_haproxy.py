@@ -116,7 +116,7 @@ def test_requests_carry_the_epoch_of_the_claim_and_it_grows(master: Pair) -> Non
     assert (member.directory / "epoch.map").read_text() == f"web {first}\n"
     member.start_haproxy()  # a reload: the new process reads the file
     time.sleep(0.5)
-    assert epoch() == first
+    assert eventually(epoch, what="an epoch after the reload") == first
     moved = member.cli("switchover", "web")
     assert moved.returncode == 0, moved.stdout + moved.stderr
     second = eventually(lambda: found if (found := epoch()) > first else 0, what="a higher epoch")

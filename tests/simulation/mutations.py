@@ -20,6 +20,7 @@ from haagent.core.failsafe import Elector, PromiseRequest
 from haagent.core.group import Group
 from haagent.core.node import Node
 from haagent.core.records import ClaimRecord
+from haagent.core.register import Record
 from haagent.core.session import Session
 from haagent.core.units import SECOND, Duration, Instant, Now
 from tests.simulation.directed import deleted_claim, late_promise, stopped_holder, wiped_arbiter
@@ -188,6 +189,15 @@ def _old_news_is_proof() -> Patches:
     return [patch.object(observation.SessionObservation, "over", over)]
 
 
+def _read_is_a_win() -> Patches:
+    """A claim is held as soon as a read shows it so, be it a read of a history that the arbiter has lost."""
+
+    def confirm(self: Claim, pending: claim.PendingSwap, record: Record | None, now: Now) -> Actions:
+        return self.swapped(Record(pending.value, "" if record is None else record.version), now)
+
+    return [patch.object(Claim, "_confirm", confirm)]
+
+
 def _inherits_blindly() -> Patches:
     """A restarted worker leaves gates alone that the one before it left open."""
     return [
@@ -212,6 +222,7 @@ MUTATIONS = (
     Mutation("the epoch is not increased", _same_epoch, "default", ("epoch", "gate without claim"), first=2),
     Mutation("raised while a release is pending", _raises_while_releasing, "operators", RELEASE),
     Mutation("old news is proof", _old_news_is_proof, "restarts", first=11),
+    Mutation("a read counts as a win", _read_is_a_win, "failsafe", first=23202),
     Mutation("gates inherited blindly", _inherits_blindly, "restarts", first=7),
     Mutation(
         "refusal only while the gate is open",
