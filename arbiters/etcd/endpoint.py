@@ -1,8 +1,8 @@
 """One member of an etcd cluster: its connection, its token, and calls that always end in time.
 
 Promises that a connection which stays silent is replaced, so that a black hole costs one call and not one TCP
-timeout, and that a token the member forgot is renewed inside the call that finds out. Chooses
-between no members and repeats nothing that may have happened.
+timeout, and that a token the member forgot is renewed inside the call that finds out, one it is silent about
+after that call. Chooses between no members and repeats nothing that may have happened.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from arbiters.options import Account
 from haagent.arbiter import Misconfigured, Unavailable
 
 LOGIN_TIMEOUT = 5.0  # bcrypt on the server takes about 0.1 s, more than a renewal may
+SHORTEST_LOGIN = 5.0  # seconds between logins after silence, for the same reason
 SHORTEST_CONNECTION = 1.0  # seconds; a slow cluster must not cost a TLS handshake per call
 RETIREMENT = 1.0  # seconds that calls on a replaced connection may go on
 
@@ -48,6 +49,7 @@ class Endpoint:
         self._account: Account | None = settings.account
         self._certificates: Certificates | None = settings.certificates
         self._login: asyncio.Task[str] | None = None
+        self._login_at = float("-inf")
         self._retired: set[asyncio.Task[None]] = set()
         self._closed = False
         self._connect()
@@ -84,11 +86,18 @@ class Endpoint:
         self.answered_at = asyncio.get_running_loop().time()
 
     def distrust(self) -> None:
-        """Replace the connection, unless it is new: a call on it ended in silence."""
-        age = asyncio.get_running_loop().time() - self._connected_at
-        if not self._closed and age >= SHORTEST_CONNECTION:
-            self._retire(self._channel)
-            self._connect()
+        """Replace the connection, unless it is new: a call on it ended in silence. So may its token be the reason.
+
+        A token names the raft index at which it was made, and a member holds every call with it back until it has come
+        so far itself. One that was restored from a snapshot counts from the beginning.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._closed or now - self._connected_at < SHORTEST_CONNECTION:
+            return
+        self._retire(self._channel)
+        self._connect()
+        if self._login is not None and self._login.done() and now - self._login_at >= SHORTEST_LOGIN:
+            self._login = None
 
     async def aclose(self) -> None:
         """Close the connection and what is left of earlier ones."""
@@ -183,6 +192,7 @@ class Endpoint:
             return ""
         if self._login is None or (self._login.done() and _token_of(self._login) == stale):
             self._login = asyncio.create_task(self._log_in(self._account))
+            self._login_at = asyncio.get_running_loop().time()
             self._login.add_done_callback(_token_of)  # an error nobody waited for is no news
         return await asyncio.shield(self._login)
 

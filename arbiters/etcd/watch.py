@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import grpc.aio
 
+from arbiters.attended import attended
 from arbiters.etcd.endpoint import Endpoint
 from arbiters.etcd.messages import (
     RANGE,
@@ -84,7 +85,7 @@ class Watch:
             try:
                 await _write(endpoint, stream, self._create_request(revision))
                 while True:
-                    reading = reading or asyncio.create_task(stream.read())
+                    reading = reading or attended(stream.read())
                     await _heard(endpoint, stream, reading)
                     response, reading = reading.result(), None
                     _check(response, endpoint)

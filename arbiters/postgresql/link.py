@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from arbiters.attended import attended
 from arbiters.failures import NotSent
 from arbiters.postgresql.failures import OUTDATED, explain, sqlstate
 from arbiters.postgresql.server import Server, connect
@@ -85,7 +86,7 @@ class Link:
             raise NotSent("the link is not free")
         self._busy = True
         self._warnings.clear()
-        running = asyncio.ensure_future(operation(server))
+        running = attended(operation(server))
         sent_at = asyncio.get_running_loop().time()
         try:
             await asyncio.wait((running,), timeout=timeout)
@@ -137,16 +138,16 @@ class Link:
 
     async def _finish(self, running: asyncio.Future[Any], sent_at: float) -> None:
         """Leave the link free, or drop it where an operation is still under way."""
-        if running.done():
-            self._heard_at = asyncio.get_running_loop().time()
-        else:
-            self._drop()
-            self._silence(sent_at)
-            await asyncio.wait((running,))  # the end of the connection ends it at once
-        if not running.cancelled():
-            running.exception()  # whoever wanted to know has been told
-        self._busy = False
-        self._changed()
+        try:
+            if running.done():
+                self._heard_at = asyncio.get_running_loop().time()
+            else:
+                self._drop()
+                self._silence(sent_at)
+                await asyncio.wait((running,))  # the end of the connection ends it at once
+        finally:  # also when the caller gives up just now
+            self._busy = False
+            self._changed()
 
     def _drop(self) -> None:
         server, self._server = self._server, None

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, TypeAlias, TypeVar
 
+from arbiters.attended import attended
 from arbiters.postgresql.failures import explain
 from arbiters.postgresql.link import Servers
 from arbiters.postgresql.server import Server
@@ -70,7 +71,7 @@ class Watch:
 
     async def _unless_closed(self, connecting: Awaitable[Server]) -> Server:
         """Return the connection, unless the arbiter is closed first."""
-        task = asyncio.ensure_future(connecting)
+        task = attended(connecting)
         closed = asyncio.create_task(self._closed.wait())
         try:
             await asyncio.wait((task, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -90,7 +91,7 @@ class Watch:
     @staticmethod
     async def _in_time(server: Server, asking: Awaitable[Answer]) -> Answer:
         """Return the answer to a question of the watch's own. Raises ArbiterError; the connection ends with us."""
-        task = asyncio.ensure_future(asking)
+        task = attended(asking)
         done, _ = await asyncio.wait((task,), timeout=PING_TIMEOUT)
         if not done:
             server.connection.terminate()

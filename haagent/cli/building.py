@@ -12,7 +12,7 @@ import click
 from haagent.agent.plan import Plan, back
 from haagent.core.units import SECOND, Duration, from_seconds
 from haagent.errors import HaagentError
-from haagent.lab.arbiter import MEMBERS
+from haagent.lab.arbiter import COMPOUND, MEMBERS
 from haagent.lab.budget import Bounds
 from haagent.lab.daemons import DAEMONS
 from haagent.lab.namespaces import LabError
@@ -67,7 +67,7 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--arbiter",
-            type=click.Choice(tuple(MEMBERS)),
+            type=click.Choice((*MEMBERS, *COMPOUND)),
             default="etcd",
             show_default=True,
             help="haagent: who decides; file needs no server, witness is one small process.",

@@ -320,6 +320,7 @@ MEMBERS = {
     "file": 0,
     "witness": 1,
 }  # namespaces each takes by default
+COMPOUND = {"quorum": ("etcd", "zookeeper", "witness")}  # arbiters made of others, and of which
 
 
 def start_arbiter(kinds: Sequence[str], topology: Topology, domain: str) -> LabArbiter:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from haagent.core.units import Duration
-from haagent.lab.arbiter import MEMBERS, start_arbiter
+from haagent.lab.arbiter import COMPOUND, MEMBERS, start_arbiter
 from haagent.lab.daemons import (
     ClusterSpec,
     DaemonKind,
@@ -180,7 +180,7 @@ class Cluster:
 def standard(
     kind: DaemonKind, nodes: int, spec: ClusterSpec, *, failsafe: bool = True, arbiter: str = "etcd"
 ) -> ClusterOptions:
-    """Return the usual cluster: ``kind`` on every node; for haagent an ``arbiter`` (``lab.arbiter.MEMBERS``).
+    """Return the usual cluster: ``kind`` on every node; for haagent an ``arbiter`` (of ``lab.arbiter``).
 
     With ``failsafe`` the nodes also renew by promises, over lan and mgmt.
     """
@@ -188,11 +188,12 @@ def standard(
     if kind == "keepalived":
         return ClusterOptions(kinds=kinds, spec=spec)
     addition = _know_each_other if failsafe else _nothing
+    parts = COMPOUND.get(arbiter, (arbiter,))
     return ClusterOptions(
         kinds=kinds,
         spec=spec,
-        arbiters=MEMBERS[arbiter],
-        arbiter=lambda topology: start_arbiter((arbiter,), topology, DOMAIN),
+        arbiters=len(parts) if arbiter in COMPOUND else MEMBERS[arbiter],
+        arbiter=lambda topology: start_arbiter(parts, topology, DOMAIN),
         addition=addition,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from haagent.core.units import Duration
 from haagent.lab import faults, host_faults, process_faults
-from haagent.lab.arbiter import ServerArbiter, breakable
+from haagent.lab.arbiter import QuorumArbiter, ServerArbiter, breakable
 from haagent.lab.arbiter_faults import KillLeaders, WipeArbiter
 from haagent.lab.cluster import Cluster
 from haagent.lab.faults import ArbiterServers, Fault, Restartable
@@ -69,7 +69,8 @@ ON_ARBITER: dict[str, Callable[[ArbiterServers], Fault]] = {
 
 
 def _led(servers: ArbiterServers) -> ServerArbiter:
-    found = breakable(servers)
+    """Return what has a leader and records: of a quorum, one member."""
+    found = breakable(servers.parts[0] if isinstance(servers, QuorumArbiter) else servers)
     if found is None:
         raise LabError("only an arbiter made of servers has a leader and records that can be deleted")
     return found

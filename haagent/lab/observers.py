@@ -45,7 +45,7 @@ class Watch:
     """Addresses that one node at a time may have in ``network``, and where its client asks for them from.
 
     ``askers`` is the first of 32 addresses for ARP questions, None where the network has no room for them: then the echo
-    probe alone is judged, which is stricter.
+    probe alone is judged, which is stricter. Without ``echo`` IPv4 is asked for by ARP alone.
     """
 
     addresses: tuple[IPv4Address | IPv6Address, ...]
@@ -53,6 +53,7 @@ class Watch:
     client4: IPv4Address = CLIENT4
     client6: IPv6Address = CLIENT6
     askers: IPv4Address | None = probes.SOURCE4
+    echo: bool = True
 
     def questions(self, mac: bytes, number: int) -> list[bytes]:
         """Return the frames of round ``number``, from the client's ``mac``."""
@@ -62,12 +63,8 @@ class Watch:
         self, mac: bytes, address: IPv4Address | IPv6Address, number: int
     ) -> tuple[bytes, ...] | list[bytes]:
         if isinstance(address, IPv4Address):
-            echo = probes.echo_request(mac, self.client4, address, number)
-            return (
-                [echo]
-                if self.askers is None
-                else [probes.arp_request(mac, address, number, self.askers), echo]
-            )
+            arp = [] if self.askers is None else [probes.arp_request(mac, address, number, self.askers)]
+            return [*arp, probes.echo_request(mac, self.client4, address, number)] if self.echo else arp
         solicitation = probes.neighbour_solicitation(mac, address, number)
         return [solicitation, probes.echo6_request(mac, self.client6, address, number)]
 
@@ -117,11 +114,15 @@ class WireProbe:
             while True:
                 frame, origin = ready.recvfrom(2048)
                 if origin[2] != PACKET_OUTGOING:
-                    self._take(frame)
+                    self._take(frame, ready)
 
-    def _take(self, frame: bytes) -> None:
+    def _node(self, seen: probes.SeenAnswer | probes.SeenAdvert, ready: socket.socket) -> str | None:
+        """Return who sent it; None: no node."""
+        return self._names.get(seen.mac)
+
+    def _take(self, frame: bytes, ready: socket.socket) -> None:
         seen, at = probes.decode(frame, self._watch.askers or probes.SOURCE4), time.monotonic_ns()
-        if seen is None or (node := self._names.get(seen.mac)) is None:
+        if seen is None or (node := self._node(seen, ready)) is None:
             return
         if isinstance(seen, probes.SeenAdvert):
             self._record.adverts.append(Advert(at, node, seen.version, seen.vrid, seen.priority))

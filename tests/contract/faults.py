@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -41,6 +42,19 @@ async def watch_ends_with_the_connection_and_goes_on(arbiter: Arbiter, lose: Cal
     await hint(seen, "claims/web", record)
     watching.cancel()
     await asyncio.wait((watching,))
+
+
+@contextmanager
+def no_defects() -> Iterator[None]:
+    """See that nothing reaches the loop's exception handler: the agent would end on it."""
+    loop, found = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: found.append(context))
+    try:
+        yield
+        gc.collect()  # asyncio reports an error nobody fetched when its task goes
+    finally:
+        loop.set_exception_handler(None)
+    assert not found
 
 
 class Hole:

@@ -200,6 +200,21 @@ async def test_restarted_server_with_users_is_found_again(etcd_secure: EtcdClust
         await first_success(arbiter, "claims/web", within=3.0)
 
 
+async def test_restored_server_with_users_is_found_again(etcd_directory: Path) -> None:
+    """A token names a raft index that the restored server has not reached: it is silent about it, for minutes."""
+    options = EtcdOptions(heartbeat=50, election=500, user="ha", password="secret")
+    with EtcdCluster(etcd_directory / "restored", options=options) as cluster:
+        cluster.save()
+        async with opened(cluster) as busy:
+            record = await write(busy, "claims/web", None)
+            for _ in range(200):
+                record = await write(busy, "claims/web", record)
+        async with opened(cluster) as arbiter:
+            await write(arbiter, "claims/web", None)
+            await asyncio.to_thread(cluster.restore)
+            await first_success(arbiter, "claims/web", within=5.0)
+
+
 async def refusal(cluster: EtcdCluster, **words: str) -> str:
     """Return what the operator is told."""
     async with opened(cluster, **words) as arbiter:

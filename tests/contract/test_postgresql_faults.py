@@ -37,6 +37,7 @@ from tests.contract.faults import (
     Hole,
     first_success,
     namespace,
+    no_defects,
     swapping,
     watch_ends_with_the_connection_and_goes_on,
 )
@@ -183,7 +184,7 @@ async def test_watch_on_a_hung_server_ends(postgresql_single: PostgresqlServers)
         seen: asyncio.Queue[tuple[str, Record | None]] = asyncio.Queue()
         watching = asyncio.create_task(collect(arbiter, seen))
         await hint(seen, "claims/web", record)
-        with frozen(postgresql_single, *postgresql_single.members):
+        with no_defects(), frozen(postgresql_single, *postgresql_single.members):
             await asyncio.wait((watching,), timeout=3.0)
             assert watching.done()
 

@@ -144,7 +144,7 @@ def test_never_two_primaries_while_the_address_moves(both: Pair) -> None:
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     seen, earliest, latest = [], time.monotonic() + 3, time.monotonic() + 20
-    while time.monotonic() < (latest if {second for _, _, second, _ in seen} < {200, 503} else earliest):
+    while time.monotonic() < (earliest if {200, 503} <= {second for _, _, second, _ in seen} else latest):
         begun = time.monotonic_ns()
         first = code(both, "web-a", "/primary")
         second = code(both, "web-b", "/primary")

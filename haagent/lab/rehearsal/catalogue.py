@@ -17,7 +17,7 @@ from haagent.lab.rehearsal import aiming
 from haagent.lab.rehearsal import allowances as allow
 from haagent.lab.rehearsal.aiming import Make, after_arbiter, at, foreign, scripts, staged
 from haagent.lab.rehearsal.allowances import Allow
-from haagent.lab.rehearsal.stage import Stage
+from haagent.lab.rehearsal.stage import SCRIPTLESS, Stage
 
 Needs = Callable[[Stage], str]
 
@@ -31,7 +31,7 @@ def _haagent(stage: Stage) -> str:
 
 
 def _reloads(stage: Stage) -> str:
-    return "SIGHUP means something else to ucarp" if stage.play.kind == "ucarp" else ""
+    return f"SIGHUP means something else to {stage.play.kind}" if stage.play.kind in SCRIPTLESS else ""
 
 
 def _limits(stage: Stage) -> str:
@@ -54,8 +54,8 @@ def _leader(stage: Stage) -> str:
 
 
 def _script(stage: Stage) -> str:
-    if stage.play.kind == "ucarp":
-        return "ucarp tracks no scripts"
+    if stage.play.kind in SCRIPTLESS:
+        return f"{stage.play.kind} tracks no scripts"
     if stage.play.real_scripts:
         return "the scripts are real"
     return "" if aiming.tracked_scripts(stage) else "nothing tracks a script"

@@ -27,7 +27,9 @@ from haagent.lab.processes import NodeProcess
 from haagent.lab.rehearsal.arbitration import Arbitration
 from haagent.lab.rehearsal.blueprint import Blueprint, Machine, Watched
 from haagent.lab.rehearsal.findings import Findings
+from haagent.lab.rehearsal.frr import Frr
 from haagent.lab.rehearsal.lanes import ArbiterProbe, GateProbe, Lanes
+from haagent.lab.rehearsal.ports import PortProbe
 from haagent.lab.rehearsal.rewriting import Stubs, own_words, rewrite
 from haagent.lab.rehearsal.stubs import NodeStubs
 from haagent.lab.rehearsal.ucarp import Ucarp
@@ -36,8 +38,9 @@ from haagent.lab.services import Service
 from haagent.lab.topology import VIP4, Node, Topology
 from haagent.lab.voting_files import FileArbiter
 
-RivalKind = Literal["haagent", "keepalived", "ucarp"]
-RIVALS: tuple[RivalKind, ...] = ("keepalived", "ucarp")
+RivalKind = Literal["haagent", "keepalived", "ucarp", "frr"]
+RIVALS: tuple[RivalKind, ...] = ("keepalived", "ucarp", "frr")
+SCRIPTLESS: frozenset[RivalKind] = frozenset({"ucarp", "frr"})  # and run below a shell that SIGHUP would end
 ROUND: Duration = 20 * MILLISECOND
 REQUEST: Duration = 5 * MILLISECOND
 
@@ -114,13 +117,14 @@ class Stage(Cluster):
     def _observe(self) -> Observer:
         nodes = tuple(self.machines)
         period = ROUND * max(1, (len(self.watched) + 1) // 2)  # more instances, fewer questions about each
+        probe = PortProbe if self.play.kind == "frr" else WireProbe
         sources: list[Source] = []
         for one in self.watched:
             record = Record(nodes=nodes, begin=time.monotonic_ns(), round_period=period)
             self.records[one.instance] = record
             addresses = one.watch.addresses
             sources += [
-                WireProbe(self.topology, one.watch, record, period),
+                probe(self.topology, one.watch, record, period),
                 AddressWatch(self.topology.nodes, record, [str(address) for address in addresses]),
                 UdpProbe(
                     self.topology.client, addresses[0], record, REQUEST * max(1, len(self.watched) // 2)
@@ -139,6 +143,8 @@ class Stage(Cluster):
         directory = self.topology.workdir / node.name
         if self.play.kind == "ucarp":
             return Ucarp(node, directory, machine.source.configuration.instances, machine.first4())
+        if self.play.kind == "frr":
+            return Frr(node, directory, machine.source.configuration.instances)
         stubs = self._stubs(machine, directory / "scripts")
         written = write(rewrite(machine.source.statements, stubs, self.play.findings))
         addition = "" if kind == "keepalived" else self._addition() + own_words(machine.source.statements)
