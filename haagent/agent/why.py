@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from haagent.core.claim import Standing
 from haagent.core.group import Group
 from haagent.core.instance import Instance
+from haagent.core.known_claim import Standing
 from haagent.core.node import Node
 from haagent.core.observation import SessionObservation
 from haagent.core.tracking import TrackUse, adjustment

@@ -3,16 +3,8 @@
 Theory of operation
 -------------------
 The claim is one register, ``claims/<name>``. It changes hands only by a swap on exactly the record that was read,
-so no two nodes can win it. A node may *take* it when nobody can be acting on it any more:
-
-* it was released by its holder (who closed its gate first);
-* its holder's incarnation has ended: the holder's session says so, or shows another incarnation;
-* it is vacant (created by somebody who found nothing), W has passed since this node first saw it, and no other session
-  may still hold it (core.witnesses). A missing record is not a free one: the arbiter may have lost it under a living
-  holder.
-
-Whoever takes it counts the epoch up by one. An epoch lower than one seen before means that the arbiter lost data;
-such a record is treated like a missing one.
+so no two nodes can win it. When it may be taken is what core.known_claim says. Whoever takes it counts the epoch up by
+one.
 
 The machine is level-triggered: the group sets what it wants (``wanted``, ``release``), and after every event
 ``step`` returns the next operation that leads there, if none is under way. A swap whose fate is unknown is sent
@@ -22,29 +14,21 @@ promised to anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from haagent.core.actions import Actions, ReadRegister, SwapRegister, Tell
-from haagent.core.observation import SessionObservation, patience
+from haagent.core.actions import Actions, ReadRegister, SwapRegister
+from haagent.core.known_claim import KnownClaim, Observe, parse
 from haagent.core.records import (
-    NOBODY,
-    BadRecord,
     Bid,
     ClaimRecord,
     ClaimState,
-    Holder,
-    claim_mark,
-    claim_register,
 )
 from haagent.core.register import Record
-from haagent.core.reports import ClaimChanged
 from haagent.core.session import Session
 from haagent.core.units import SECOND, Duration, Instant, Now
 from haagent.core.witnesses import Witnesses
 
-Observe = Callable[[str], SessionObservation]
 # A hint may be lost, and with it a bid: whoever cares reads now and then.
 LOOK_AGAIN: Duration = 10 * SECOND
 LOOK_SPACING: Duration = SECOND  # between the looks of a node that holds many claims, on average
@@ -59,17 +43,6 @@ class Purpose(Enum):
     BID = "bid"
 
 
-class Standing(Enum):
-    """What stands between this node and the claim."""
-
-    UNKNOWN = "unknown"  # not read yet, or not readable
-    MINE = "mine"
-    FREE = "free"  # may be taken now
-    FREED = "freed"  # may be taken now, and was released or ended just now: no need to wait for VRRP's timers
-    LATER = "later"  # may be taken at ``free_at``
-    TAKEN = "taken"  # held by an incarnation that has not ended
-
-
 @dataclass(slots=True)
 class PendingSwap:
     purpose: Purpose
@@ -80,41 +53,20 @@ class PendingSwap:
     in_flight: bool = True
 
 
-class Claim:
+class Claim(KnownClaim):
     """The claim machine of one name."""
 
     guarded = True  # an arbiter stands behind it
 
-    def __init__(
-        self,
-        name: str,
-        session: Session,
-        observe: Observe,
-        witnesses: Witnesses,
-    ) -> None:
-        self.name = name
-        self.register = claim_register(name)
-        self.session = session
-        self.observe = observe
-        self.witnesses = witnesses
+    def __init__(self, name: str, session: Session, observe: Observe, witnesses: Witnesses) -> None:
+        super().__init__(name, session, observe, witnesses)
         self.wanted = False
         self.bidding = False  # ask a living holder to hand over
         self.answered = False  # the holder has resigned: a bid has done its work, and must not get in the way
         self.deferred = False  # to be taken as soon as the session's write under way is answered
         self.priority = 0
         self.release_for: str | None = None
-        self.epoch = 0
-        self.mine: Holder | None = None  # under which of our incarnations we hold it, if we do
-        self.adoptable: int | None = None  # the epoch that the local gate was found open for, after a restart
-        self.known = False
-        self.record: Record | None = None
-        self.claim: ClaimRecord | None = None
-        self.since: Instant = 0
         self.pending: PendingSwap | None = None
-        self.rolled_back = False
-        self._rolled_back_at: Instant = 0
-        self._last_epoch = 0
-        self._cleared: set[str] = set()  # nodes that certainly do not hold what this record does not show
         self._missed: tuple[Record | None] | None = None  # a hint that came while an answer was awaited
         self._reading = False
         self._retry_at: Instant = 0
@@ -125,113 +77,14 @@ class Claim:
     # -- what others ask
 
     @property
-    def held(self) -> bool:
-        """Tell whether this node holds the claim under its present incarnation, by its own successful swap."""
-        mine, holder = self.mine, self.session.holder
-        return mine is holder or (mine is not None and mine == holder)
-
-    @property
-    def left_over(self) -> bool:
-        """Tell whether the record names an incarnation of this node that our session has replaced."""
-        holder, session = self.holder, self.session
-        return holder is not None and holder.node == session.parameters.node and holder != session.holder
-
-    @property
     def usable(self) -> bool:
         """Tell whether the gate may be opened: held, and neither in doubt nor on its way back to the arbiter."""
         return self.held and self.known and self.release_for is None and self.pending is None
 
     @property
-    def meant_for_us(self) -> bool:
-        """Tell whether the holder let go in our favour."""
-        return self.claim is not None and self.claim.reserved_for == self.session.parameters.node
-
-    @property
-    def adopting(self) -> bool:
-        """Tell whether the claim was ours when this run began and the arbiter has not been asked yet."""
-        return self.adoptable is not None or self.mine is not None
-
-    @property
     def uncertain(self) -> bool:
         """Tell whether a swap that would make this node the holder is under way or of unknown fate."""
         return self.pending is not None and self.pending.purpose is Purpose.TAKE
-
-    @property
-    def bid(self) -> Bid | None:
-        """Return the bid of another node for a claim we hold."""
-        if not self.held or self.claim is None or self.claim.bid is None:
-            return None
-        return self.claim.bid if self.claim.bid.holder.node != self.session.parameters.node else None
-
-    @property
-    def released(self) -> int | None:
-        """Return the epoch whose holder has let go, None if that is not what the arbiter shows."""
-        if self.claim is None or self.claim.state is not ClaimState.RELEASED:
-            return None
-        # The epoch may be one that was lost, with its holder alive.
-        if self.rolled_back and (not self.known or self.awaited()):
-            return None
-        return self.claim.epoch
-
-    @property
-    def lost(self) -> bool:
-        """Tell whether the arbiter lost the claim's record, or never had one: somebody may hold it all the same."""
-        if not self.known or self.held or (self.record is not None and self.claim is None):
-            return False
-        return self.claim is None or self.claim.state is ClaimState.VACANT or self.rolled_back
-
-    @property
-    def mark(self) -> str:
-        """Return the mark of the record that lies there now, empty if there is none."""
-        return "" if self.claim is None else claim_mark(self.register, self.claim.by)
-
-    @property
-    def holder(self) -> Holder | None:
-        return self.claim.holder if self.claim is not None else None
-
-    def standing(self, now: Now) -> Standing:
-        """Say what stands between this node and the claim."""
-        if self.held:
-            return Standing.MINE
-        if not self.known or (self.record is not None and self.claim is None) or self.claim is None:
-            return Standing.UNKNOWN
-        if self.claim.state is ClaimState.HELD:
-            return self._standing_of_holder(self.claim, now)
-        if now.slow < self.free_at() or self.awaited():
-            return Standing.LATER
-        hurry = self.claim.state is ClaimState.RELEASED and self.claim.reserved_for != NOBODY
-        return Standing.FREED if hurry else Standing.FREE
-
-    def free_at(self) -> Instant:
-        """Return when (``slow``) a claim nobody holds may be taken."""
-        assert self.claim is not None
-        lease = self.session.parameters.lease
-        if self.claim.state is ClaimState.VACANT:
-            return self.since + self.witnesses.wait()
-        if self.rolled_back:
-            return self._rolled_back_at + self.witnesses.wait()
-        reserved = self.claim.reserved_for
-        if reserved in (None, NOBODY, self.session.parameters.node):
-            return self.since
-        return self.since + lease  # hold back for the one it is meant for
-
-    def later_at(self) -> Instant:
-        """Return when (``slow``) a claim that stands at LATER may be taken."""
-        if self.claim is not None and self.claim.state is ClaimState.HELD:
-            return self.since + patience(self.session.longest_lease)
-        return self.free_at()
-
-    def awaited(self) -> list[SessionObservation]:
-        """Return the sessions that may hold this claim although its record was lost: nobody takes it from them.
-
-        One whose own record was lost, too, meets that with its next renewal. One whose claim alone was lost goes on
-        renewing, and finds out by a hint or when it looks again (docs/safety/model.md, finding 3).
-        """
-        if not self.lost or self.claim is None:
-            return []
-        holder = "" if self.claim.holder is None else self.claim.holder.node  # of him the record itself tells
-        sessions = self.witnesses.awaited(self.name, self.mark, self.since, self._cleared)
-        return [session for session in sessions if session.node != holder]
 
     def next_deadline(self) -> Instant | None:
         """Return when (``fast``) a retry is due."""
@@ -239,7 +92,7 @@ class Claim:
             return None
         if self.pending is not None:
             return None if self.pending.in_flight else self.pending.retry_at
-        if not self.known or self._unreadable():
+        if not self.known or self.unreadable:
             return self._retry_at
         if not self._cares():
             return None
@@ -267,7 +120,7 @@ class Claim:
         if self._missed is not None:
             self.known = self.known and self._missed == (self.record,)
             self._missed = None
-        if not self.known or self._unreadable():
+        if not self.known or self.unreadable:
             self._reading = True
             return (ReadRegister(self.register),)
         if self.release_for is not None:
@@ -317,11 +170,11 @@ class Claim:
         if pending.purpose is Purpose.TAKE:
             if pending.record.holder == self.session.holder:
                 self.mine = pending.record.holder
-                return self._tell("won", "")
+                return self.tell("won", "")
             return ()  # won under an incarnation that has ended meanwhile: anybody may take it
         if pending.purpose is Purpose.RELEASE:
             self.mine, self.release_for = None, None
-            return self._tell(
+            return self.tell(
                 "released", f"for {pending.record.reserved_for}" if pending.record.reserved_for else ""
             )
         return ()
@@ -357,7 +210,7 @@ class Claim:
         if self.held and (record is None or not self._names_us(record)):
             self.known = False  # do not believe it, but look
             return ()
-        hinted = _parse(record)
+        hinted = parse(record)
         if hinted is not None and hinted.epoch < self.epoch and not self.rolled_back:
             self.known = False  # old news that waited while we slept, or lost data: the register knows
             return ()
@@ -388,17 +241,9 @@ class Claim:
         self._looked_at = now.fast
         return (ReadRegister(self.register),)
 
-    def _distrusted(self, now: Now) -> bool:
-        """Tell whether the record is older than one we knew, and a holder of the lost one may still act."""
-        waiting = now.slow < self._rolled_back_at + self.witnesses.wait()
-        return self.rolled_back and (waiting or bool(self.awaited()))
-
-    def _unreadable(self) -> bool:
-        return self.record is not None and self.claim is None
-
     def _taken_by(self, pending: PendingSwap, record: Record | None) -> bool:
         """Tell whether ``record`` shows that ``pending`` has taken the claim; somebody may have bid for it since."""
-        claim, taken = _parse(record), pending.record
+        claim, taken = parse(record), pending.record
         return claim is not None and (claim.holder, claim.epoch) == (taken.holder, taken.epoch)
 
     def _confirm(self, pending: PendingSwap, record: Record | None, now: Now) -> Actions:
@@ -414,74 +259,15 @@ class Claim:
         return told + self._swap(Purpose.TAKE, self.claim, now)
 
     def _names_us(self, record: Record) -> bool:
-        claim = _parse(record)
+        claim = parse(record)
         return claim is not None and claim.holder == self.session.holder
 
-    def _standing_of_holder(self, claim: ClaimRecord, now: Now) -> Standing:
-        holder = claim.holder
-        assert holder is not None
-        if holder.node == self.session.parameters.node:
-            return self._standing_of_ourselves(holder, now)
-        if self._distrusted(now):
-            return Standing.TAKEN
-        over = self.observe(holder.node).over(holder.incarnation)
-        return Standing.FREED if over else Standing.TAKEN
-
-    def _standing_of_ourselves(self, holder: Holder, now: Now) -> Standing:
-        """The record names this node, but not by a swap of this run.
-
-        Another incarnation of ours is certainly over: our session replaced it after its gates were closed. Our
-        own incarnation in a record that we did not write in this run is old data: wait as for a missing record.
-        """
-        if holder != self.session.holder and not self.rolled_back:
-            return Standing.FREED
-        wait = patience(self.session.longest_lease)
-        return Standing.LATER if now.slow < self.since + wait or self.awaited() else Standing.FREE
-
     def _see(self, record: Record | None, now: Now) -> Actions:
-        changed = record != self.record or self.since == 0
-        self.known, self._looked_at = True, now.fast
-        if self._unreadable():
+        self._looked_at = now.fast
+        told = self.see(record, now)
+        if self.unreadable:
             self._retry_at = now.fast + self._pause()  # somebody may repair it
-        if not changed:
-            return self._check_ours()
-        before, self.claim = self.claim, _parse(record)
-        self.since, self.record = now.slow, record
-        if before is None or self.claim is None or not _goes_on(before, self.claim):
-            self._cleared = set()
-        elif before.holder is not None:
-            self._cleared.add(before.holder.node)
-        told: Actions = ()
-        if record is not None and self.claim is None:
-            told = self._tell("unreadable", "the register holds something haagent did not write")
-            self._retry_at = now.fast + self._pause()
-        if self.claim is not None:
-            self._notice_rollback(self.claim.epoch, now)
-            if self.rolled_back:
-                told = self._tell("rolled back", f"the arbiter shows epoch {self.claim.epoch}: it lost data")
-            self.epoch = max(self.epoch, self.claim.epoch)
-        return told + self._check_ours()
-
-    def _notice_rollback(self, epoch: int, now: Now) -> None:
-        """Note since when the arbiter shows less than it once did; every further loss begins the wait anew."""
-        if epoch < self._last_epoch:
-            self._rolled_back_at = now.slow
-        self._last_epoch = epoch
-        self.rolled_back = epoch < self.epoch
-
-    def _check_ours(self) -> Actions:
-        named = self.claim is not None and self.claim.holder == self.session.holder
-        current = named and not self.rolled_back
-        if self.mine is not None and not current:
-            self.mine = None
-            return self._tell(
-                "lost", "the arbiter shows another holder" if self.claim else "its record is gone"
-            )
-        if named and current and self.claim is not None and self.adoptable == self.claim.epoch:
-            self.mine, self.adoptable = self.session.holder, None
-            return self._tell("resumed", "")
-        self.adoptable = None  # the arbiter has been asked, and it is not ours
-        return ()
+        return told
 
     def _release(self, now: Now) -> Actions:
         if (
@@ -499,7 +285,7 @@ class Claim:
     def _bid(self, now: Now) -> Actions:
         """Ask the living holder to hand over, or withdraw a bid that is no longer meant."""
         claim, me = self.claim, self.session.holder
-        if claim is None or claim.holder is None or claim.holder.node == me.node or self._distrusted(now):
+        if claim is None or claim.holder is None or claim.holder.node == me.node or self.distrusted(now):
             return ()
         ours = claim.bid is not None and claim.bid.holder.node == me.node
         if not self.wanted:
@@ -525,32 +311,3 @@ class Claim:
             return ()
         pending.in_flight = True
         return (SwapRegister(self.register, pending.value, pending.expected),)
-
-    def _tell(self, what: str, detail: str) -> Actions:
-        return (Tell(ClaimChanged(self.name, what, self.epoch, detail)),)
-
-
-def vacancy_mark(register: str, record: Record | None) -> str:
-    """Return the mark of a claim's vacant record, empty if it is none."""
-    claim = _parse(record)
-    vacant = claim is not None and claim.state is ClaimState.VACANT
-    return claim_mark(register, claim.by) if claim is not None and vacant else ""
-
-
-def _parse(record: Record | None) -> ClaimRecord | None:
-    if record is None:
-        return None
-    try:
-        return ClaimRecord.decode(record.value)
-    except BadRecord:
-        return None
-
-
-def _goes_on(before: ClaimRecord, now: ClaimRecord) -> bool:
-    """Tell whether ``now`` is ``before`` with a bid, without one, or released: whoever was cleared before is so still.
-
-    Never a vacant one: that is what somebody made where the record was gone, with the same epoch.
-    """
-    if before.state is not ClaimState.HELD or now.epoch != before.epoch:
-        return False
-    return now.state is ClaimState.RELEASED or now.holder == before.holder

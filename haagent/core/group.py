@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from haagent.core.actions import Action, Actions, CloseGate, OpenGate, RemoveAddresses, Tell
-from haagent.core.claim import Claim, Standing
+from haagent.core.claim import Claim
 from haagent.core.context import Context
 from haagent.core.events import AdvertisementReceived
 from haagent.core.instance import Instance, Phase
+from haagent.core.known_claim import Standing
 from haagent.core.pursuit import Pursuit
 from haagent.core.records import NOBODY
 from haagent.core.reports import Doubted, State, StateChanged

@@ -8,8 +8,9 @@ claim is the group's business.
 from __future__ import annotations
 
 from haagent.core.actions import Actions
-from haagent.core.claim import Claim, Standing
+from haagent.core.claim import Claim
 from haagent.core.context import Context
+from haagent.core.known_claim import Standing
 from haagent.core.records import Holder
 from haagent.core.units import Instant, Now
 from haagent.core.witnesses import holder_of

@@ -5,8 +5,8 @@ Noted group by group, whenever one has changed, so that an event costs nothing f
 
 from __future__ import annotations
 
-from haagent.core.claim import vacancy_mark
 from haagent.core.group import Group, Use
+from haagent.core.known_claim import vacancy_mark
 from haagent.core.register import Record
 
 

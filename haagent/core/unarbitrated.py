@@ -7,7 +7,8 @@ lifetimes end by themselves when the agent is killed or stopped for as long as V
 from __future__ import annotations
 
 from haagent.core.actions import Actions, ExtendGate, Tell
-from haagent.core.claim import Claim, Observe, Standing
+from haagent.core.claim import Claim
+from haagent.core.known_claim import Observe, Standing
 from haagent.core.records import Holder
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from haagent.core import claim, failsafe, node, observation, session
+from haagent.core import claim, failsafe, known_claim, node, observation, session
 from haagent.core.actions import Actions
 from haagent.core.claim import Claim
 from haagent.core.failsafe import Elector, PromiseRequest
@@ -61,7 +61,8 @@ def _impatient() -> Patches:
         return lease * 7 // 10
 
     return [
-        patch.object(module, "patience", patience) for module in (observation, session, claim, failsafe, node)
+        patch.object(module, "patience", patience)
+        for module in (observation, session, known_claim, failsafe, node)
     ]
 
 
