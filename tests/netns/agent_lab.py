@@ -92,7 +92,7 @@ class Agent(Haagent):
         """Ask for a reload."""
         os.kill(self.supervisor, signal.SIGHUP)
 
-    def cli(self, *words: str, timeout: float = 10) -> subprocess.CompletedProcess[str]:
+    def cli(self, *words: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """Run ``haagent`` in the node's namespace."""
         argv = ["ip", "netns", "exec", self.node.namespace, sys.executable, "-m", "haagent", *words]
         return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
@@ -145,6 +145,8 @@ class Lab:
 
     def _start(self, name: str, daemon: T) -> T:
         assert isinstance(daemon, Agent | Keepalived)
+        if name in self.daemons:
+            self.daemons[name].stop()  # left running by a test that failed
         self.daemons[name] = daemon
         daemon.start()
         return daemon
@@ -242,6 +244,17 @@ def lab(arbiters: int = 1, nodes: int = 2) -> Iterator[Lab]:
         yield Lab(stack, arbiters, nodes)
 
 
+@contextmanager
+def pair_lab(lease: Duration = LEASE) -> Iterator[Lab]:
+    """Run two agents with one etcd, node1 as MASTER. With a lease of several seconds it does not matter who is slow."""
+    with lab() as made:
+        assert made.etcd is not None
+        for name in ("node1", "node2"):
+            made.agent(name, addition=arbiter_block(made.etcd.endpoints, lease=lease))
+        made.wait_owner("node1")
+        yield made
+
+
 def agents(pair: Lab) -> tuple[Agent, Agent]:
     """Return the agents of node1 and node2."""
     one, two = pair.daemons["node1"], pair.daemons["node2"]
@@ -279,7 +292,7 @@ def _is_agent(pid: str) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], T], patience: float = 15.0, what: str = "it") -> T:
+def eventually(condition: Callable[[], T], patience: float = 20.0, what: str = "it") -> T:
     """Return what ``condition`` answers once that is true; fail after ``patience`` seconds.
 
     The default only says that it happens at all: starting a program alone takes seconds on a busy machine.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_lab import PACE, UNNOTICED, Agent, Lab, ms
+from agent_lab import PACE, UNNOTICED, Agent, Lab, eventually, log_of, ms
 
 from haagent.agent.plan import Plan, back
 from haagent.agent.plan import plan as make_plan
@@ -137,7 +137,7 @@ KINDS = {
     "postgresql-standbys": Kind(_postgresql_standbys, 3, 6 * SECOND, SECOND, (require_postgresql,)),
     "witness": Kind(WitnessArbiter, 1, SECOND, SECOND),
     "file": Kind(VotingFiles, 0, SECOND, SECOND),
-    "quorum": Kind(_quorum, 3, 2 * SECOND, 5 * SECOND, (require_etcd, require_zookeeper)),
+    "quorum": Kind(_quorum, 3, 3 * SECOND, 5 * SECOND, (require_etcd, require_zookeeper)),
 }
 
 
@@ -230,9 +230,21 @@ class ArbiterFaultLab(Lab):
 
     def steady(self) -> None:
         """Have everything run, node1 as MASTER."""
-        for daemon in self.daemons.values():
-            daemon.start()
+        for name in self.daemons:
+            self.begin(name)
         self.wait_owner("node1", patience=30, steady=0.3)
+
+    def begin(self, name: str) -> None:
+        """Have an agent run and take part: one that never reached the arbiter does not know what that will forget."""
+        agent = self.named(name)
+        if agent.process is None or not agent.process.alive:
+            takes_part = log_of(agent, r"Entering \w+ STATE")
+            agent.start()
+            eventually(takes_part, 30, f"the start of {name}")
+
+    def defects(self) -> list[str]:
+        """Return the agents that found an error in themselves and began anew: no fault of an arbiter is a reason."""
+        return [name for name in self.daemons if '"level": "critical"' in self.named(name).text()]
 
 
 @contextmanager

@@ -8,14 +8,16 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from agent_lab import Lab, lab
+from agent_lab import Lab, pair_lab
 
 NEEDS = {"netns": ("ip", "nft"), "keepalived": ("keepalived", "haproxy"), "etcd": ("etcd", "etcdctl")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, by the markers a test carries."""
+    """Skip what this machine cannot run, by the markers a test carries; give the others time for a busy machine."""
     for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120))
         for marker, programs in NEEDS.items():
             if item.get_closest_marker(marker) is None:
                 continue
@@ -29,9 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def built_pair() -> Iterator[Lab]:
     """Build two agents with one etcd, for all tests of a module."""
-    with lab() as made:
-        made.agent("node1")
-        made.agent("node2")
+    with pair_lab() as made:
         yield made
 
 

@@ -35,7 +35,7 @@ def ip(*words: str) -> str:
     return done.stdout
 
 
-def eventually(condition: Callable[[], T], what: str = "it", patience: float = 15.0) -> T:
+def eventually(condition: Callable[[], T], what: str = "it", patience: float = 20.0) -> T:
     """Return what ``condition`` answers once that is true; the default only says that it happens at all."""
     until = time.monotonic() + patience
     while True:

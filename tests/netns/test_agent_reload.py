@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from agent_lab import ADVERT, SPEC, UNNOTICED, Agent, Lab, eventually, lab, log_of, ms
+from agent_lab import ADVERT, SPEC, UNNOTICED, Agent, Lab, arbiter_block, eventually, lab, log_of, ms
 
-from haagent.core.units import MILLISECOND
+from haagent.core.units import MILLISECOND, SECOND
 from haagent.lab.daemons import keepalived_conf
 from haagent.lab.namespaces import inside, run
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd]
+LEASE = 3 * SECOND  # reading a configuration takes the processor that others want, too
 PLAIN = keepalived_conf(SPEC, "node1")
 SECOND_VIP = "192.0.2.101"
 SECOND_INSTANCE = f"""
@@ -36,7 +37,8 @@ vrrp_instance VI_2 {{
 @pytest.fixture(scope="module")
 def built() -> Iterator[Lab]:
     with lab(nodes=1) as made:
-        made.agent("node1", PLAIN)
+        assert made.etcd is not None
+        made.agent("node1", PLAIN, arbiter_block(made.etcd.endpoints, lease=LEASE))
         yield made
 
 

@@ -168,8 +168,12 @@ def test_a_failing_check_is_fault_and_rise_brings_it_back(built: Lab, site: Site
     site.fails("haproxy-down", fails=False)
     eventually(backup, what="succeeding after rise")
     built.wait_owner("node1")
-    states = [line.split()[2] for line in site.said() if line.startswith("INSTANCE")]
-    assert states[-4:] == ["MASTER", "FAULT", "BACKUP", "MASTER"]
+
+    def states() -> list[str]:
+        return [line.split()[2] for line in site.said() if line.startswith("INSTANCE")]
+
+    eventually(lambda: len(states()) >= 5, what="notifying MASTER")
+    assert states() == ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"]
     agent.stop()
 
 

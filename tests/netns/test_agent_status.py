@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_lab import SPEC, Agent, Lab, arbiter_block, eventually, lab
+from agent_lab import SPEC, Agent, Lab, arbiter_block, eventually, lab, pair_lab
 
 from haagent.core.units import SECOND
 from haagent.lab.daemons import haagent_block, keepalived_conf
@@ -23,11 +23,7 @@ LEASE = (
 
 @pytest.fixture(scope="module")
 def built() -> Iterator[Lab]:
-    with lab() as made:
-        assert made.etcd is not None
-        for name in ("node1", "node2"):
-            made.agent(name, addition=arbiter_block(made.etcd.endpoints, lease=LEASE))
-        made.wait_owner("node1")
+    with pair_lab(LEASE) as made:
         yield made
 
 
@@ -141,7 +137,7 @@ def start(
         "-f",
         str(tmp_path / "b.conf"),
     ]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=15, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=40, check=False)
 
 
 PLAIN = keepalived_conf(SPEC, "node1")

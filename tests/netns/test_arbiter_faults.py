@@ -177,7 +177,7 @@ def restored(lab: ArbiterFaultLab) -> None:
     for node, other in (("node1", "node2"), ("node2", "node1")):
         lab.named(node).stop()
         lab.wait_owner(other, patience=10)
-        lab.named(node).start()
+        lab.begin(node)
     lab.steady()
     epoch, before = lab.named("node1").instance()["epoch"], time.monotonic_ns()
     lab.arbiter.kill_part("all")
@@ -390,6 +390,7 @@ def test_a_broken_arbiter_never_makes_two_owners(labs: Labs, arbiter: str, fault
         trials(arbiter.partition("+")[0])[fault](lab)
         lab.steady()
         assert lab.dual(begun) == 0
+        assert not lab.defects(), lab.logs()
     except BaseException:
         labs.close()
         raise

@@ -97,9 +97,7 @@ def test_what_is_taken_away_comes_back_and_what_is_left_is_swept(here):
     here.process.kill()
     assert ours(here)
     here.start(text.replace("priority 150", "priority 150\ntrack_interface {\nnone\n}"))
-    eventually(
-        lambda: not ours(here) and not any("10.1.0.0" in rule for rule in here.rules()), "the sweep", 8
-    )
+    eventually(lambda: not ours(here) and not any("10.1.0.0" in rule for rule in here.rules()), "the sweep")
 
 
 def test_a_reload_takes_away_and_adds_while_master(here):

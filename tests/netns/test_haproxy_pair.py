@@ -63,6 +63,7 @@ def test_what_clients_see_of_a_drained_handover() -> None:
     """A pool's idle connection is never cut, a used stream is reset, and a stream that only listens hears nothing."""
     with pair("active-passive", "hha", QUICK | {"advert_int 1": "advert_int 0.2\n    nopreempt"}) as both:
         heal(both)
+        both.wait_backup("web-b")
         lives, kept = measure(both, drained, after=5.5)
         assert both.dual() == 0
     assert kept, "the stick table's entry is not at the new MASTER"

@@ -40,8 +40,9 @@ def test_two_owners_are_seen_while_keepalived_is_frozen():
     record, verdict = run_scenario("freeze")
     (fault,) = verdict.faults
     assert (fault.owner_before, fault.taken_over_by) == ("node1", "node2")
-    # node2 takes over after 3 intervals and the skew, then both answer until node1 runs again
-    assert 600 * MILLISECOND < fault.dual < 1500 * MILLISECOND
+    # node2 takes over after 3 intervals and the skew, then both answer until node1 runs again and node2 hears it
+    frozen = fault.span.end - fault.span.begin
+    assert frozen // 3 < fault.dual < frozen + 500 * MILLISECOND
     for probe in ("arp", "echo", "nd", "echo6"):
         rounds = [
             {a.node for a in record.answers if a.probe == probe and a.round == r.number}
@@ -65,7 +66,7 @@ def test_a_pulled_cable_is_an_outage_until_the_peer_takes_over():
     _, verdict = run_scenario("link-down")
     (fault,) = verdict.faults
     assert fault.taken_over_by == "node2"
-    assert 200 * MILLISECOND < fault.outage < 1500 * MILLISECOND
+    assert 200 * MILLISECOND < fault.outage < fault.span.end - fault.span.begin
 
 
 def test_demo_prints_the_table_and_writes_picture_and_numbers(tmp_path):

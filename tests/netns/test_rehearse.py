@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from haagent.cli.rehearse import rehearse
 from haagent.lab import topology
+from haagent.lab.rehearsal import frr
 from haagent.lab.rehearsal.wiring import PREFIX
 
 pytestmark = [pytest.mark.netns, pytest.mark.etcd]
@@ -61,6 +62,20 @@ vrrp_instance inside {
     }
     virtual_ipaddress {
         10.1.0.1/24
+    }
+}
+"""
+
+ROUTER = """
+vrrp_instance web {
+    version 3
+    interface eth0
+    virtual_router_id 51
+    @a priority 150
+    @b priority 140
+    advert_int 0.3
+    virtual_ipaddress {
+        192.0.2.100/24
     }
 }
 """
@@ -135,7 +150,7 @@ def test_plain_vrrp_is_found_guilty(conf, tmp_path):
     assert (tmp_path / "out" / "evidence" / "haagent-1-cut-vrrp" / "a" / "haagent.log").exists()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_lost_terminal_leaves_nothing_behind(conf, tmp_path):
     argv = [
         sys.executable,
@@ -159,7 +174,7 @@ def test_a_lost_terminal_leaves_nothing_behind(conf, tmp_path):
                 break
         (name,) = labs_of(process.pid)
         process.send_signal(signal.SIGHUP)
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "interrupted; the lab has been removed\n"
     assert not [n for n in os.listdir("/run/netns") if n.startswith(name)]
@@ -193,4 +208,22 @@ def test_check_says_what_is_rebuilt_and_starts_nothing(conf):
     for words in ("network bond0.7", "added: the files name no arbiter", "8 faults on 1 stage: about"):
         assert words in result.output
     assert labs_of(os.getpid()) == []
+    assert orphans() == []
+
+
+@pytest.mark.timeout(120)
+def test_frr_is_told_by_the_port_it_answers_through(tmp_path):
+    """Its nodes have one MAC; a port that goes down must not end the observer."""
+    if not (frr.DAEMONS / "vrrpd").exists():
+        pytest.skip("FRR is not installed (apt install frr)")
+    file = tmp_path / "keepalived.conf"
+    file.write_text(ROUTER)
+    words = ["-f", str(file), "--faults", "link-down,cut-vrrp", "--compare", "frr", "--slack", "3"]
+    result = CliRunner().invoke(rehearse, [*words, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    ours, theirs = json.loads((tmp_path / "out" / "rehearsal.json").read_text())["played"]
+    assert (ours["daemon"], ours["dual_ms"], theirs["daemon"]) == ("haagent", 0, "frr")
+    down, split = theirs["faults"]
+    assert down["owners"]["web"]["b"], "the other node took over"
+    assert split["dual_ms"] > 500
     assert orphans() == []

@@ -253,17 +253,17 @@ def configuration(
     return "\n".join(lines)
 
 
-def file_arbiter(directory: Path, gate: str = "auto") -> str:
+def file_arbiter(directory: Path, gate: str = "auto", lease: float = LEASE) -> str:
     """Return an arbiter that several hosts of one machine share, and the gate to use. Makes its file."""
     if not (directory / "vote").exists():
         nodes = [word for number in (1, 2) for word in ("--node", f"host{number}")]
         run(sys.executable, "-m", "haagent", "arbiter", "init", str(directory / "vote"), *nodes)
     return (
-        f"arbiter file {{\n endpoints {directory}/vote\n lease {LEASE:g}s\n}}\nhaagent {{\n gate {gate}\n}}\n"
+        f"arbiter file {{\n endpoints {directory}/vote\n lease {lease:g}s\n}}\nhaagent {{\n gate {gate}\n}}\n"
     )
 
 
-def eventually(condition: Callable[[], T], what: str, patience: float = 15.0, host: Host | None = None) -> T:
+def eventually(condition: Callable[[], T], what: str, patience: float = 25.0, host: Host | None = None) -> T:
     """Return what ``condition`` answers once that is true; a failure shows the end of the host's log."""
     until = time.monotonic() + patience
     while not (found := condition()):
