@@ -143,6 +143,14 @@ class Cluster:
             f"answering at the end: {', '.join(sorted(self.observer.owners())) or 'nobody'}\n{self.logs()}"
         )
 
+    def wait_until_whole(self, patience: Duration) -> None:
+        """Wait until every daemon says that it could take over. For generators of faults: no verdict asks a daemon."""
+        until = time.monotonic_ns() + patience
+        while missing := [name for name, one in self.daemons.items() if not one.ready]:
+            if time.monotonic_ns() >= until:
+                raise LabError(f"not ready after {patience / 1e9:g} s: {', '.join(missing)}\n{self.logs()}")
+            time.sleep(0.05)
+
     def logs(self, lines: int = 12) -> str:
         """Return the ends of the daemons' logs."""
         return "\n".join(

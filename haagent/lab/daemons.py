@@ -16,7 +16,12 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal, Protocol
 
+from haagent.control.client import request
+from haagent.control.document import Status
+from haagent.core.observation import patience
 from haagent.core.units import SECOND, Duration, to_seconds
+from haagent.effects.gate import boot_now
+from haagent.errors import ControlError
 from haagent.lab.namespaces import LabError
 from haagent.lab.processes import NodeProcess
 from haagent.lab.topology import VIP4, VIP6, Node
@@ -82,6 +87,8 @@ class Daemon(Protocol):
 
     @property
     def process(self) -> NodeProcess | None: ...
+    @property
+    def ready(self) -> bool: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
 
@@ -100,6 +107,11 @@ class OnNode:
     def process(self) -> NodeProcess | None:
         """The running program, or the last one."""
         return self._process
+
+    @property
+    def ready(self) -> bool:
+        """Say whether it could take over now, as far as it tells: here, whether it runs."""
+        return self._process is not None and self._process.alive
 
     @property
     def log(self) -> Path:
@@ -168,6 +180,18 @@ class Haagent(OnNode):
         files = [word for file in self._files for word in ("-f", str(file))]
         own = ("--run-directory", str(self.directory))  # nodes of a lab share this machine's /run
         return (sys.executable, "-m", "haagent", "run", *own, *files)
+
+    @property
+    def ready(self) -> bool:
+        """Say whether it takes part, knows its peers, and has run for longer than a new run waits before it claims."""
+        try:
+            status = Status.from_json(request(str(self.socket), "status", timeout=1))
+        except (ControlError, ValueError):
+            return False
+        since = boot_now() - status.started_boot_ns
+        waited = since >= patience(status.arbiter.lease_ns)
+        takes_part = all(one.state in ("MASTER", "BACKUP") for one in status.instances)
+        return super().ready and waited and takes_part and all(one.heard_boot_ns for one in status.peers)
 
     def status(self) -> object:
         """Return what ``haagent status --json`` says, for display; verdicts never use it."""

@@ -49,7 +49,7 @@ WEIGHTS: dict[tuple[str, Role], int] = {
 SECONDS: tuple[str, ...] = ("cut-vrrp", "cut-arbiter", "cut-mgmt", "freeze", "kill", "deaf")
 PAIRED = 8
 HOLD: tuple[Duration, Duration] = (300 * MILLISECOND, 4000 * MILLISECOND)
-REST: tuple[Duration, Duration] = (1000 * MILLISECOND, 2500 * MILLISECOND)
+REST: tuple[Duration, Duration] = (200 * MILLISECOND, 1000 * MILLISECOND)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A random campaign on one cluster: fire a shot, heal, wait for one owner, judge the piece, count, go on.
+"""A random campaign on one cluster: fire a shot, heal, wait until it is whole, judge the piece, count, go on.
 
 Promises bounded memory (every piece is judged and dropped), the verdict of outside observers only, and the evidence of the
 first failures on disk before the cluster is taken down. Ends at the first failure if the rules say so, as they do for
@@ -38,7 +38,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What one shot did. ``settled``: from healing until one owner had been steady, the rest included; None: never."""
+    """What one shot did. ``settled``: from healing until one owner was steady and every node back, with the rest; None: never."""
 
     shot: Shot
     target: str
@@ -125,9 +125,17 @@ class Torture:
         return hit, verdict
 
     def _settle(self, rest: Duration, healed: Instant) -> Duration | None:
-        """Wait for the best node to own the address again, or for whoever has it when the time is over."""
+        """Wait until every node is back and the best one owns the address again, or whoever has it when the time is over.
+
+        The plan takes it for granted that nothing else is wrong, so no shot is fired at a cluster that is not whole.
+        """
         _sleep(rest)
-        left = max(SECOND, healed + self._rules.settle - time.monotonic_ns())
+        until = healed + self._rules.settle
+        try:
+            self._cluster.wait_until_whole(max(SECOND, until - time.monotonic_ns()))
+        except LabError:
+            return None
+        left = max(SECOND, until - time.monotonic_ns())
         for among in ((self._best,), ()):
             try:
                 self._cluster.wait_for_owner(self._steady, left, among)
@@ -146,7 +154,7 @@ class Torture:
         if verdict.dual_total:
             return f"two owners at once for {verdict.dual_total / MILLISECOND:.0f} ms"
         if settled is None:
-            return f"no single owner within {self._rules.settle / SECOND:g} s after healing"
+            return f"no single owner, or not every node back, within {self._rules.settle / SECOND:g} s after healing"
         if not verdict.rounds or not verdict.requests:
             return "nothing was observed"
         return f"daemon ended by itself on {', '.join(ended)}" if ended else ""
