@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from arbiters.attended import attended
 from arbiters.failures import NotDone, Untrusted
 from haagent.arbiter import ArbiterError, Conflict, Misconfigured, Unavailable
 
@@ -130,7 +129,7 @@ class _Race(Generic[Endpoint, Answer]):
     def _ask_next(self) -> None:
         endpoint = self._unasked.popleft()
         remaining = max(0.001, self._deadline - self._loop.time())
-        task = attended(self._question(endpoint, remaining))
+        task = asyncio.ensure_future(self._question(endpoint, remaining))
         self._running[task] = (endpoint, self._loop.time())
 
     def _note(self, failure: ArbiterError) -> None:

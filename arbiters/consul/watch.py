@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, TypeAlias
 
-from arbiters.attended import attended
 from arbiters.consul.api import Api, record
 from arbiters.consul.keys import name_of
 from arbiters.rest import RestEndpoint
@@ -42,7 +41,7 @@ class Watch:
             index = newer if newer >= index else 0  # an index that goes back is another history
 
     async def _unless_closed(self, endpoint: RestEndpoint, index: int) -> tuple[int, list[Any]]:
-        asking = attended(self._api.follow(endpoint, self._prefix, index, WAIT, TIMEOUT))
+        asking = asyncio.ensure_future(self._api.follow(endpoint, self._prefix, index, WAIT, TIMEOUT))
         closing = asyncio.ensure_future(self._closed.wait())
         try:
             await asyncio.wait((asking, closing), return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import grpc.aio
 
-from arbiters.attended import attended
 from arbiters.etcd.endpoint import Endpoint
 from arbiters.etcd.messages import (
     RANGE,
@@ -85,7 +84,7 @@ class Watch:
             try:
                 await _write(endpoint, stream, self._create_request(revision))
                 while True:
-                    reading = reading or attended(stream.read())
+                    reading = reading or asyncio.create_task(stream.read())
                     await _heard(endpoint, stream, reading)
                     response, reading = reading.result(), None
                     _check(response, endpoint)

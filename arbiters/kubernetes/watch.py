@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
-from arbiters.attended import attended
 from arbiters.kubernetes.api import Api
 from arbiters.kubernetes.objects import record, register
 from arbiters.rest import RestEndpoint
@@ -60,7 +59,7 @@ class Watch:
         asking: asyncio.Future[tuple[str, Any] | None] = closing.get_loop().create_future()
         try:
             while True:
-                asking = attended(anext(events, None))
+                asking = asyncio.ensure_future(anext(events, None))
                 done, _ = await asyncio.wait(
                     (asking, closing), timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED
                 )

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from arbiters.attended import attended
 from arbiters.failures import NotSent
 from arbiters.postgresql.failures import OUTDATED, explain, sqlstate
 from arbiters.postgresql.server import Server, connect
@@ -193,3 +192,13 @@ class Link:
             self._server = None
             self._lost.set()
             self._changed()
+
+
+def attended(asking: Awaitable[Answer]) -> asyncio.Task[Answer]:
+    """Return a task for a question whose caller may be gone when its connection is ended under it.
+
+    asyncio reports an error that nobody fetched, and the agent ends on what is reported to the loop.
+    """
+    task = asyncio.ensure_future(asking)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task

@@ -12,9 +12,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, TypeAlias, TypeVar
 
-from arbiters.attended import attended
 from arbiters.postgresql.failures import explain
-from arbiters.postgresql.link import Servers
+from arbiters.postgresql.link import Servers, attended
 from arbiters.postgresql.server import Server
 from arbiters.postgresql.statements import CHANNEL, Statements
 from haagent.arbiter import Record, Unavailable
@@ -71,7 +70,7 @@ class Watch:
 
     async def _unless_closed(self, connecting: Awaitable[Server]) -> Server:
         """Return the connection, unless the arbiter is closed first."""
-        task = attended(connecting)
+        task = asyncio.ensure_future(connecting)
         closed = asyncio.create_task(self._closed.wait())
         try:
             await asyncio.wait((task, closed), return_when=asyncio.FIRST_COMPLETED)

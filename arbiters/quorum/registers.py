@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from uuid import uuid4
 
-from arbiters.attended import attended
 from arbiters.quorum.acceptor import NOTHING, Accepted, Ballot, ForeignStateError, State, decode
 from arbiters.quorum.members import Member
 from arbiters.quorum.merge import Change, merged_changes
@@ -211,7 +210,7 @@ class QuorumArbiter:
         """Return what members store: of all, or of those who answer soon after a majority did."""
         left = max(SHORTEST_TURN, deadline - asyncio.get_running_loop().time())
         asked = {
-            attended(member.read(member_name(name), left)): number
+            asyncio.create_task(member.read(member_name(name), left)): number
             for number, member in enumerate(self.members)
         }
         states: dict[int, State] = {}

@@ -19,6 +19,8 @@ from uuid import uuid4
 import pytest
 
 from arbiters.postgresql import open_arbiter
+from arbiters.postgresql.link import Link
+from arbiters.postgresql.registers import LINKS
 from haagent.arbiter import (
     Arbiter,
     ArbiterError,
@@ -498,6 +500,21 @@ async def test_cancelled_call_keeps_its_connection(postgresql_single: Postgresql
             await asyncio.wait((call,))
         await arbiter.swap("claims/web", unique(), record, timeout=TIMEOUT)
         assert {link._server.connection for link in links} == connections
+
+
+async def test_call_that_is_cancelled_while_its_connection_ends_costs_no_link(
+    postgresql_single: PostgresqlServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = Link._drop
+    async with opened(postgresql_single) as arbiter:
+        await write(arbiter, "claims/web", None)
+        for _ in range(LINKS):
+            with frozen(postgresql_single, *postgresql_single.members), monkeypatch.context() as patch:
+                call = asyncio.create_task(arbiter.read("claims/web", timeout=0.2))
+                patch.setattr(Link, "_drop", lambda link, call=call: (call.cancel(), drop(link)))
+                await asyncio.wait((call,))
+                assert call.cancelled()
+            await first_success(arbiter, "claims/web", within=5.0)
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="no pgbouncer on PATH; Debian's package has it")

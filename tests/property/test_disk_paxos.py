@@ -1,6 +1,6 @@
 """Disk Paxos under every interleaving of two nodes, and under random ones with hung and late writes.
 
-The ordinary run takes a sample. All of it (200,000 schedules, crashes everywhere; hours on one core)::
+The ordinary run takes a sample. All of it (200,000 schedules, crashes everywhere; about 20 minutes of one core)::
 
     HAAGENT_DISK_PAXOS=full pytest tests/property/test_disk_paxos.py --timeout 0
 """

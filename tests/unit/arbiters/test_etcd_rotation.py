@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from arbiters.etcd.endpoint import Endpoint
 from arbiters.etcd.settings import read_settings
 from arbiters.rotation import SHORTEST_HEDGE, Rotation
-from haagent.arbiter import ArbiterOptions, Unavailable
-from tests.contract.faults import no_defects
+from haagent.arbiter import ArbiterOptions
 
 TARGETS = ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
 
@@ -43,21 +41,3 @@ async def test_hedge_leaves_every_member_its_turn_within_the_call(rotation: Rota
         rotation.prefer(rotation.endpoints[0], 0.5)
     assert rotation.hedge_delay(0.4) == pytest.approx(0.1)
     assert rotation.hedge_delay(0.05) < SHORTEST_HEDGE
-
-
-async def test_a_member_that_fails_while_another_answers_is_nobodys_business(
-    rotation: Rotation[Endpoint],
-) -> None:
-    """Both end in one turn of the loop, in either order, and only one of them is the answer."""
-    for _ in range(20):
-        now = asyncio.Event()
-        asyncio.get_running_loop().call_later(2 * SHORTEST_HEDGE, now.set)
-
-        async def question(endpoint: Endpoint, _: float, now: asyncio.Event = now) -> str:
-            await now.wait()
-            if endpoint is rotation.endpoints[0]:
-                return "answer"
-            raise Unavailable("no answer")
-
-        with no_defects():
-            assert await Rotation(rotation.endpoints).ask(question, 1.0) == "answer"
