@@ -264,17 +264,24 @@ class LinkDown:
 
 
 class DeleteAddress:
-    """Somebody removes the virtual address by hand. Putting it back is the daemon's business, not ours."""
+    """Somebody removes the virtual address by hand. Putting it back is the daemon's business, not ours.
+
+    ``fleeting``: the node may have lost the address a moment ago, and then there is nothing to remove.
+    """
 
     name = "delete-address"
     description = "virtual address removed by hand"
 
-    def __init__(self, node: Node, address: str, device: str = "lan") -> None:
-        self.target, self._node = node.name, node
+    def __init__(self, node: Node, address: str, device: str = "lan", *, fleeting: bool = False) -> None:
+        self.target, self._node, self._fleeting = node.name, node, fleeting
         self._arguments = ("addr", "del", address, "dev", device)
 
     def inject(self) -> None:
-        run("ip", "-n", self._node.namespace, *self._arguments)
+        try:
+            run("ip", "-n", self._node.namespace, *self._arguments)
+        except LabError as error:
+            if not self._fleeting or "Address not found" not in str(error):
+                raise
 
     def heal(self) -> None:
         """Nothing."""

@@ -51,7 +51,9 @@ ON_NODES: dict[str, OnNode] = {
     "link-down": _wired(faults.LinkDown),
     "link-flap": _wired(host_faults.Flap),
     "interface-down": _wired(lambda _topology, node: host_faults.InterfaceDown(node, node.lans[0].interface)),
-    "delete-address": lambda c, n: faults.DeleteAddress(c.topology.node(n), f"{c.spec.vip4}/32"),
+    "delete-address": lambda c, n: faults.DeleteAddress(
+        c.topology.node(n), f"{c.spec.vip4}/32", fleeting=True
+    ),
     "lose-30": _wired(lambda topology, node: faults.lose(topology, node, 30)),
     "lose-50": _wired(lambda topology, node: faults.lose(topology, node, 50)),
     "corrupt-adverts": _wired(host_faults.corrupt_adverts),
