@@ -81,7 +81,11 @@ def generate(seed: int, count: int, arbiter: str = "etcd") -> list[Shot]:
 
 @dataclass
 class Checker:
-    """Sums up the witness's lines as they come. ``nodes``: name by MAC address. Times in s."""
+    """Sums up the witness's lines as they come. ``nodes``: name by MAC address. Times in s.
+
+    An outage is a run of failed requests: back end, HAProxy, node and the client's own patience together. A silence is a
+    run of rounds that no node answered: the address alone.
+    """
 
     nodes: Mapping[str, str]
     rounds: int = 0
@@ -89,6 +93,7 @@ class Checker:
     dual: float = 0.0
     dual_at: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
+    silences: list[tuple[float, float]] = field(default_factory=list)
     adverts: dict[str, int] = field(default_factory=dict)
     owners: frozenset[str] = frozenset()
     served_by: str | None = None
@@ -96,6 +101,8 @@ class Checker:
     _pending: tuple[float, bool] | None = None
     _since: float | None = None
     _served: bool = False
+    _silent: float | None = None
+    _answered: bool = False
 
     def take(self, line: Mapping[str, Any]) -> None:
         """Count one line."""
@@ -113,6 +120,7 @@ class Checker:
         if self._since is not None and at > self._since:
             self.outages.append((self._since, at))
             self._since = None
+        self._end_silence(at)
 
     @property
     def outage(self) -> float:
@@ -130,6 +138,16 @@ class Checker:
         self.owners = frozenset().union(*answers.values())
         if dual:
             self.dual_at.append(at)
+        if self.owners:
+            self._end_silence(at)
+            self._answered = True
+        elif self._silent is None and self._answered:
+            self._silent = at
+
+    def _end_silence(self, at: float) -> None:
+        if self._silent is not None and at > self._silent:
+            self.silences.append((self._silent, at))
+        self._silent = None
 
     def _close_round(self, at: float) -> None:
         if self._pending is not None and self._pending[1]:

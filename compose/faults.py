@@ -28,15 +28,20 @@ with socket.create_connection(("127.0.0.1", 2181), 1) as asked:
 """
 ZK_WIPE = """
 from kazoo.client import KazooClient
-from kazoo.exceptions import NotEmptyError
 client = KazooClient("198.51.100.14:2181,198.51.100.15:2181,198.51.100.16:2181")
 client.start(5)
-for _ in range(20):  # the agents write again while the tree is taken down
-    try:
-        client.delete("/haagent", recursive=True)
+def below(path):
+    for child in client.get_children(path):
+        yield from below(f"{path}/{child}")
+    yield path
+for _ in range(20):  # all at once, as a loss is; again if an agent has written in between
+    whole = client.transaction()
+    for path in below("/haagent"):
+        whole.delete(path)
+    if not any(isinstance(one, Exception) for one in whole.commit()):
         break
-    except NotEmptyError:
-        pass
+else:
+    raise SystemExit("the tree changes faster than it can be deleted")
 client.stop()
 """
 

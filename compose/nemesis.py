@@ -80,7 +80,7 @@ def fire(cluster: Deployment, shot: Shot, checker: Checker, owner: str) -> dict[
     """Inject, hold, heal, wait; return what it did."""
     other = next(node for node in cluster.nodes if node != owner)
     target = owner if shot.role == "owner" else other
-    dual, lost = checker.dual, len(checker.outages)
+    dual, lost, silent = checker.dual, len(checker.outages), len(checker.silences)
     healed, begun = threading.Event(), time.monotonic()
     try:
         inject(cluster, shot, target, healed)
@@ -90,14 +90,21 @@ def fire(cluster: Deployment, shot: Shot, checker: Checker, owner: str) -> dict[
         heal_all(cluster)
     time.sleep(shot.rest)
     found = wait_for_owner(checker)
-    outages = [end - begin for begin, end in checker.outages[lost:]]
+    outages, silences = checker.outages[lost:], checker.silences[silent:]
     return {
         **asdict(shot),
         "target": target if shot.role != "arbiter" else cluster.arbiter,
         "dual_ms": round((checker.dual - dual) * 1000),
-        "longest_outage_ms": round(max(outages, default=0.0) * 1000),
+        "longest_outage_ms": longest_ms(outages),
+        "longest_silence_ms": longest_ms(silences),
+        "outages_at_s": [round(since - begun, 3) for since, _ in outages],
         "owner_after": found,
     }
+
+
+def longest_ms(spans: Sequence[tuple[float, float]]) -> int:
+    """Return the longest of (begin, end), in s, as whole ms."""
+    return round(max((end - begin for begin, end in spans), default=0.0) * 1000)
 
 
 def run(cluster: Deployment, shots: Sequence[Shot]) -> tuple[Checker, list[dict[str, Any]]]:
@@ -131,7 +138,8 @@ def verdict(checker: Checker, done: Sequence[dict[str, Any]], seed: int) -> dict
         "dual_at_s": [round(at, 3) for at in checker.dual_at[:20]],
         "no_owner_after_fault": lost,
         "outage_ms": round(checker.outage * 1000),
-        "longest_outage_ms": round(max((e - b for b, e in checker.outages), default=0.0) * 1000),
+        "longest_outage_ms": longest_ms(checker.outages),
+        "longest_silence_ms": longest_ms(checker.silences),
         "rounds": checker.rounds,
         "requests": checker.requests,
         "adverts": checker.adverts,

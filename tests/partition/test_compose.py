@@ -98,11 +98,29 @@ def test_an_outage_is_from_the_first_lost_request_to_the_next_good_one():
     assert made.outages == [(3.0, 5.0), (6.0, 8.0)]
 
 
+def test_a_silence_is_from_the_first_round_without_an_answer_to_the_next_with_one():
+    rounds = [[], [], [A], [], [], [B], [B], [], []]
+    made = checker(*(question(number, arp, at=float(number)) for number, arp in enumerate(rounds)))
+    assert made.silences == [(3.0, 5.0), (7.0, 8.0)], (
+        "not before the first answer; the last ends with the watch"
+    )
+    assert checker(question(1, [A]), question(2, [], [A]), question(3, [A])).silences == []
+
+
+def compose_command() -> list[str]:
+    """Return docker-compose 1.29's name, or the v2 plugin's; empty if there is neither."""
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=20, check=False)
+    return [] if plugin.returncode else ["docker", "compose"]
+
+
 def engine() -> str:
     """Return why containers cannot be run here, or nothing."""
-    for program in ("docker", "docker-compose"):
-        if shutil.which(program) is None:
-            return f"not installed: {program}"
+    if shutil.which("docker") is None:
+        return "not installed: docker"
+    if not compose_command():
+        return "not installed: docker-compose, or the compose plugin"
     if os.geteuid() != 0:
         return "the Docker engine needs root"
     done = subprocess.run(
@@ -138,7 +156,7 @@ def project():
         pytest.skip(reason)
     if not (COMPOSE / "config" / "peers.key").exists():
         pytest.skip("no compose/config/peers.key; make it as compose/README.md says")
-    words = ["docker-compose", "-p", PROJECT, "-f", str(COMPOSE / "compose.yaml")]
+    words = [*compose_command(), "-p", PROJECT, "-f", str(COMPOSE / "compose.yaml")]
     try:
         up = subprocess.run(
             [*words, "up", "-d", "--no-build"], capture_output=True, text=True, timeout=120, check=False
@@ -146,7 +164,7 @@ def project():
         assert up.returncode == 0, up.stderr
         yield PROJECT
     finally:
-        subprocess.run([*words, "down", "-t", "2"], capture_output=True, timeout=120, check=False)
+        subprocess.run([*words, "down", "-v", "-t", "2"], capture_output=True, timeout=120, check=False)
 
 
 @pytest.mark.timeout(400)

@@ -10,9 +10,12 @@ import time
 from dataclasses import dataclass
 
 from haagent import __version__
+from haagent.lab.rehearsal.frr import DAEMONS
 
 _VERSIONS = {
     "keepalived": ("keepalived", "--version"),
+    "ucarp": ("ucarp", "--help"),
+    "FRR": (str(DAEMONS / "vrrpd"), "--version"),
     "etcd": ("etcd", "--version"),
     "nft": ("nft", "--version"),
     "ip": ("ip", "-V"),
@@ -41,10 +44,11 @@ def look_around() -> Environment:
 
 
 def _version(name: str) -> str:
-    if shutil.which(name) is None:
+    if shutil.which(_VERSIONS[name][0]) is None:
         return ""
     try:
         done = subprocess.run(_VERSIONS[name], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return next(iter((done.stdout or done.stderr).splitlines()), "").strip()
+    lines = (line.strip() for line in (done.stdout or done.stderr).splitlines())
+    return next((line for line in lines if line), "")

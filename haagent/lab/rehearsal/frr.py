@@ -68,7 +68,11 @@ class Frr(OnNode):
             run("ip", "-n", namespace, "link", "set", device, "up")
 
     def _words(self, name: str) -> Iterator[str]:
-        yield from (f"{DAEMONS / name}", f"-f {self.directory}/{name}.conf", f"-i {self.directory}/{name}.pid")
+        yield from (
+            f"{DAEMONS / name}",
+            f"-f {self.directory}/{name}.conf",
+            f"-i {self.directory}/{name}.pid",
+        )
         yield from (f"-z {self.directory}/zserv", f"--vty_socket {self.directory}", "-P 0", "--log stdout")
 
     def argv(self) -> tuple[str, ...]:

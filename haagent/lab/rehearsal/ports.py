@@ -6,6 +6,7 @@ without carrier, by its own MAC; it would be answered, though no client ever sen
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 from dataclasses import replace
@@ -52,6 +53,14 @@ class PortProbe(WireProbe):
         for port in self._ports:
             self.readable(port, now)
         super().tick(now)
+
+    def readable(self, ready: socket.socket, now: Instant) -> None:
+        try:
+            super().readable(ready, now)
+        except OSError as error:
+            # said once when a port goes down; it hears again when that is up
+            if error.errno != errno.ENETDOWN:
+                raise
 
     def _node(self, seen: SeenAnswer | SeenAdvert, ready: socket.socket) -> str | None:
         return self._ports.get(ready)
