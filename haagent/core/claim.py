@@ -26,12 +26,13 @@ from haagent.core.records import (
 )
 from haagent.core.register import Record
 from haagent.core.session import Session
-from haagent.core.units import SECOND, Duration, Instant, Now
+from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now
 from haagent.core.witnesses import Witnesses
 
 # A hint may be lost, and with it a bid: whoever cares reads now and then.
 LOOK_AGAIN: Duration = 10 * SECOND
 LOOK_SPACING: Duration = SECOND  # between the looks of a node that holds many claims, on average
+FIRST_LOOK: Duration = 20 * MILLISECOND  # after a resignation; the next ones ever more rarely
 
 
 class Purpose(Enum):
@@ -62,7 +63,7 @@ class Claim(KnownClaim):
         super().__init__(name, session, observe, witnesses)
         self.wanted = False
         self.bidding = False  # ask a living holder to hand over
-        self.answered = False  # the holder has resigned: a bid has done its work, and must not get in the way
+        self.resigned = False  # the holder has: a bid has done its work, and must not get in the way
         self.deferred = False  # to be taken as soon as the session's write under way is answered
         self.priority = 0
         self.release_for: str | None = None
@@ -72,6 +73,7 @@ class Claim(KnownClaim):
         self._retry_at: Instant = 0
         self._looking = False  # the read under way is only to see what hints may have kept from us
         self._looked_at: Instant = 0
+        self._look_soon: Duration = FIRST_LOOK
         self._writes = 0
 
     # -- what others ask
@@ -99,6 +101,12 @@ class Claim(KnownClaim):
         return max(self._looked_at + self._look_interval(), self._retry_at)
 
     # -- what others ask for
+
+    def expect_release(self, now: Now, *, expected: bool) -> None:
+        """Take note whether the holder has resigned: its release is one swap away, and the hint of it may be slow."""
+        if expected and not self.resigned:
+            self._looked_at, self._look_soon = now.fast, FIRST_LOOK
+        self.resigned = expected
 
     def forget(self) -> None:
         """Read the register again before trusting anything: the chain of our writes was broken."""
@@ -222,14 +230,17 @@ class Claim(KnownClaim):
         return max(10_000_000, self.session.parameters.renew // 2)
 
     def _cares(self) -> bool:
-        return self.held or self.wanted or self.rolled_back
+        return self.held or self.wanted or self.resigned or self.rolled_back
 
     def _look_interval(self) -> Duration:
         """Return for how long hints alone are trusted.
 
-        A bidder waits for a release, which must not pass unseen. A holder only makes sure that its record is still there
-        (nobody takes it from a living session that names it), so what it asks does not grow with what it holds.
+        Who heard a resignation, or bids, waits for a release, which must not pass unseen. A holder only makes sure that
+        its record is still there (nobody takes it from a living session that names it), so what it asks does not grow with
+        what it holds.
         """
+        if self.resigned and not self.held:
+            return self._look_soon
         if self.bidding and not self.held:
             return LOOK_SPACING
         return max(LOOK_AGAIN, len(self.session.naming) * LOOK_SPACING)
@@ -238,7 +249,7 @@ class Claim(KnownClaim):
         if not self._cares() or now.fast < self._looked_at + self._look_interval():
             return ()
         self._reading = self._looking = True
-        self._looked_at = now.fast
+        self._looked_at, self._look_soon = now.fast, min(2 * self._look_soon, LOOK_SPACING)
         return (ReadRegister(self.register),)
 
     def _taken_by(self, pending: PendingSwap, record: Record | None) -> bool:
@@ -289,7 +300,7 @@ class Claim(KnownClaim):
             return ()
         ours = claim.bid is not None and claim.bid.holder.node == me.node
         if not self.wanted:
-            unmeant = ours and not self.answered
+            unmeant = ours and not self.resigned
             return self._swap(Purpose.BID, replace(claim, bid=None), now) if unmeant else ()
         if not self.bidding or not self.session.live(now):
             return ()

@@ -406,7 +406,8 @@ class Group:
         self.pursuit.note(standing, now)
         at = self.wanting_at(now)
         actions += self._follow_wish(standing, now, wish=at is not None and now.fast >= at)
-        self.claim.wanted, self.claim.answered = self.wanted, self.expects_release
+        self.claim.wanted = self.wanted
+        self.claim.expect_release(now, expected=self.expects_release)
         self.claim.bidding = self.wanted and self._preempts() and not self.pursuit.may_replace(now)
         self.claim.priority = self.priority()
         if self._should_leave(None if self.veto.refused else at, now):

@@ -137,6 +137,20 @@ class TestCrash:
         assert opened is not None
         assert 0 < opened - closed < 0.02
 
+    def test_a_bidder_that_hears_no_hints_sees_the_release_soon_after_the_resignation(
+        self, pair: World
+    ) -> None:
+        pair.kill("a")
+        pair.run(6)
+        pair.add("a", 150, incarnation="2")
+        pair.deaf.add("a")
+        pair.run(8)
+        assert pair.masters() == ["a"]
+        closed, opened = pair.when("b", CloseGate), pair.when("a", OpenGate, since=16)
+        assert closed is not None
+        assert opened is not None
+        assert 0 < opened - closed < 0.05
+
     def test_without_preemption_it_stays(self, pair: World) -> None:
         pair.kill("a")
         pair.run(6)
