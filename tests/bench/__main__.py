@@ -12,6 +12,7 @@ import click
 
 from haagent.cli.building import clean_exit
 from haagent.core.units import MILLISECOND, Duration, from_seconds, to_seconds
+from haagent.lab.arbiter import COMPOUND, MEMBERS
 from haagent.lab.daemons import DAEMONS, DaemonKind
 from haagent.lab.namespaces import LabError, require_lab_host
 from haagent.lab.report import in_words, table
@@ -46,12 +47,12 @@ def failover_rows(subject: str, adverts: Sequence[float], runs: int) -> list[tup
     return [(f"{what}, advert {seconds:g} s, {runs} runs", measure(seconds)) for seconds in adverts]
 
 
-def handover_rows(adverts: Sequence[float], runs: int) -> list[tuple[str, Measure]]:
-    """Return the planned moves to measure."""
+def handover_rows(adverts: Sequence[float], runs: int, arbiter: str) -> list[tuple[str, Measure]]:
+    """Return the planned moves to measure, haagent's by ``arbiter``."""
 
     def measure(occasion: handover.Occasion, seconds: float) -> Measure:
         def one(kind: DaemonKind) -> tuple[str, object]:
-            lost = handover.measure(kind, occasion, from_seconds(seconds), runs)
+            lost = handover.measure(kind, occasion, from_seconds(seconds), runs, arbiter)
             both = {"away": lost.away, "back": lost.back}
             words = ", ".join(f"{way} {spread(values)}" for way, values in both.items())
             return words, {way: [value / MILLISECOND for value in values] for way, values in both.items()}
@@ -113,6 +114,13 @@ def idle_rows(loads: Sequence[tuple[int, float]], window: Duration) -> list[tupl
     "--load", "loads", multiple=True, type=(int, float), default=LOADS, help="Instances, interval (s)."
 )
 @click.option(
+    "--arbiter",
+    type=click.Choice((*MEMBERS, *COMPOUND)),
+    default="etcd",
+    show_default=True,
+    help="haagent's, for the handovers.",
+)
+@click.option(
     "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write the numbers here, too."
 )
 def main(
@@ -125,6 +133,7 @@ def main(
     quiet_window: float,
     adverts: tuple[float, ...],
     loads: tuple[tuple[int, float], ...],
+    arbiter: str,
     out: Path | None,
 ) -> None:
     """Measure keepalived and haagent in one run, alternating, and print them side by side.
@@ -137,7 +146,7 @@ def main(
         if subject in ("crash", "stop"):
             plan += failover_rows(subject, adverts, runs)
         elif subject == "handover":
-            plan += handover_rows(adverts, moves)
+            plan += handover_rows(adverts, moves, arbiter)
         elif subject == "idle":
             plan += idle_rows(loads, from_seconds(window))
         else:

@@ -20,9 +20,11 @@ PACE = Pace(round=5 * MILLISECOND, udp=2 * MILLISECOND, http=SECOND)
 
 
 @contextlib.contextmanager
-def cluster(kind: DaemonKind, advert: Duration, pace: Pace = PACE) -> Iterator[Cluster]:
+def cluster(
+    kind: DaemonKind, advert: Duration, pace: Pace = PACE, arbiter: str = "etcd"
+) -> Iterator[Cluster]:
     """Build two nodes with one address, observed every few ms."""
-    usual = standard(kind, 2, ClusterSpec(advert=advert, vip6=None))
+    usual = standard(kind, 2, ClusterSpec(advert=advert, vip6=None), arbiter=arbiter)
     options = ClusterOptions(
         kinds=usual.kinds,
         spec=usual.spec,

@@ -35,10 +35,12 @@ class Losses:
     back: tuple[Duration, ...]
 
 
-def measure(kind: DaemonKind, occasion: Occasion, advert: Duration, runs: int) -> Losses:
+def measure(
+    kind: DaemonKind, occasion: Occasion, advert: Duration, runs: int, arbiter: str = "etcd"
+) -> Losses:
     """Move the address away and back ``runs`` times in one cluster."""
     moves: list[tuple[Instant, Instant, Instant]] = []
-    with failover.cluster(kind, advert, PACE) as built:
+    with failover.cluster(kind, advert, PACE, arbiter) as built:
         for _ in range(runs):
             failover.wait_for_owner(built, "node1")
             begun = time.monotonic_ns()
