@@ -94,6 +94,8 @@ class Checks:
         self.gate_changed(host)
         if self.lost_data_at >= 0 or host.boot() >= host.kernel.deadline:
             return
+        if self.world.plan.profile.pause_allowed and self._just_paused(host):
+            return  # an answer from before the pause; EXCL is judged with the same allowance
         begin = self.world.now - 2 * host.config.lease
         for at, holder, held in reversed(self.truth[claim].holders):
             if holder is not None and holder.node == host.name and held == epoch:
