@@ -28,7 +28,8 @@
  *     system may stay in flight beside its sender's next one of the same kind.
  *
  * models/run.py sets the macros: MUT_ plants a defect (rules.pml), VAR_ chooses a variant of the design and STOPS a
- * machine that stands still with its clocks (variants.pml), REACH_ asks for a witness that something good can happen.
+ * machine that stands still with its clocks (variants.pml; witnesses.pml: a claim whose record alone was lost), REACH_ asks for a
+ * witness that something good can happen. START_, NO_ and CLAIM_ONLY bound a run (docs/safety/model.md says why nothing is lost).
  */
 
 #ifndef N
@@ -188,6 +189,7 @@ inline check() {
 }
 
 #include "variants.pml"
+#include "witnesses.pml"
 #include "store.pml"
 #include "rules.pml"
 #include "node.pml"
@@ -197,7 +199,7 @@ inline check() {
 #define DOWN(x) x = (x > 0 -> x - 1 : 0)
 
 inline tick(i) {
-	if :: deadline[i] == 1 -> RENEWAL_LAPSES(i) PROMISE_LAPSES(i) skip :: else fi;
+	if :: deadline[i] == 1 -> RENEWAL_LAPSES(i) PROMISE_LAPSES(i) HOLDER_LAPSES(i) skip :: else fi;
 	if :: bound[i] == 1 -> bound_ep[i] = 0 :: else fi;
 	DOWN(deadline[i]); DOWN(renewal_worth[i]); DOWN(ask_worth[i]); DOWN(bound[i]); DOWN(fresh_start[i]);
 	DOWN(vacant_wait[i]);
@@ -236,7 +238,7 @@ inline claim_lost() {
 #define TRAVEL(i) \
 	:: d_step { own[i].kind -> arrive(own[i], i, 1) } \
 	:: d_step { other[i].kind -> arrive(other[i], i, 1) } \
-	:: d_step { own[i].kind -> forget(own[i]); stop_waiting(i) } \
+	:: d_step { own[i].kind -> forget(own[i]); NAMES_FORGOTTEN(i) stop_waiting(i) } \
 	:: d_step { other[i].kind -> \
 		if :: other[i].kind == TAKE && taking[i] == PENDING -> taking[i] = FAILED :: else fi; forget(other[i]) } \
 	DELAY(i)
@@ -275,13 +277,17 @@ proctype world()
 		record_lost(2);
 #endif
 		claim_lost() }
+#else
+	:: d_step { wipes < WIPES && claim.state != MISSING && !SETTLED ->                 /* somebody deletes the claim's record alone */
+		wipes++; printf("THE CLAIM'S RECORD IS DELETED\n"); HELD_BEFORE claim_lost();
+#ifdef VAR_MADE_VACANT
+		printf("and a node that is not in the model makes it vacant\n"); claim.state = VACANT; claim.ep = top_epoch;
 #endif
-#ifdef VAR_PARTIAL_WIPE
-	:: d_step { wipes < WIPES -> wipes++; printf("THE CLAIM'S RECORD IS DELETED\n"); claim_lost() }       /* somebody deletes the claim's record alone */
+		NOT_WRITTEN(0) NOT_WRITTEN(1) NOT_WRITTEN(N-1) skip }
 #endif
 #endif
 #ifdef VAR_ROLLBACK
-	:: d_step { snap == 0 -> snap = 1; printf("A BACKUP IS TAKEN\n");                       /* somebody takes a backup (two nodes) */
+	:: d_step { snap == 0 && !SETTLED -> snap = 1; printf("A BACKUP IS TAKEN\n");                       /* somebody takes a backup (two nodes) */
 		copy_session(snap_session[0], session[0]); copy_session(snap_session[1], session[1]);
 		copy_claim(snap_claim, claim);
 #ifndef VAR_STORE_IDENTITY
@@ -295,6 +301,9 @@ proctype world()
 		od;
 		in_backup(late.exp) }
 	:: d_step { snap == 1 && BACKUP_OLD_ENOUGH -> snap = 2; wipes = 1; printf("THE BACKUP IS PUT BACK\n");   /* and puts it back */
+#ifdef VAR_OUTAGE
+		outage();
+#endif
 		session_overwritten(0); session_overwritten(1); claim_overwritten();
 		copy_session(session[0], snap_session[0]); copy_session(session[1], snap_session[1]);
 		copy_claim(claim, snap_claim);
@@ -313,8 +322,18 @@ proctype world()
 }
 
 init {
-	d_step {                                    /* all have a session, node 0 holds the claim */
-		claim.state = HELD; claim.inc = 1; claim.ep = 1; holds[0] = 1; ep[0] = 1; top_epoch = 1; top_opened = 1;
+	d_step {                                    /* all have a session; node 0 holds the claim (START_WON: and does not know it yet), or it was released */
+		claim.ep = 1; top_epoch = 1; top_opened = 1;
+#ifdef START_RELEASED
+		claim.state = RELEASED;
+#else
+		claim.state = HELD; claim.inc = 1;
+#ifdef START_WON
+		taking[0] = DONE; taking_ep[0] = 1;
+#else
+		holds[0] = 1; ep[0] = 1;
+#endif
+#endif
 		do
 		:: k < N ->
 			session[k].there = 1; session[k].inc = 1; inc[k] = 1; NAMES_AT_FIRST(k) ver[k] = NOW; deadline[k] = L; k++

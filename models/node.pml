@@ -26,14 +26,20 @@ inline crash(me, a, b) {
 	fresh_start[me] = WAIT
 }
 
+#ifdef NO_ENDS
+#define MAY_WATCH false
+#else
+#define MAY_WATCH !SETTLED
+#endif
 /* What a node does about one other node j */
 #define ABOUT(me, j) \
-	:: d_step { session[j].there && !session[j].ended && !(seen[me*N+j] & CUR) -> \
+	:: d_step { MAY_WATCH && session[j].there && !session[j].ended && !(seen[me*N+j] & CUR) -> \
 		printf("node %d first sees this version of session %d\n", me, j); seen[me*N+j] = SESSION_NOW(j); seen_wait[me*N+j] = WAIT_FOR(j) } \
-	:: d_step { CAN_BE_ENDED && other[me].kind == NONE && seen[me*N+j] && seen_wait[me*N+j] == 0 && MAY_END(me) -> \
-		printf("node %d sends: session %d ended\n", me, j); other[me].kind = END; other[me].at = j; other[me].exp = seen[me*N+j]; seen[me*N+j] = 0 } \
+	:: d_step { !SETTLED && CAN_BE_ENDED && other[me].kind == NONE && seen[me*N+j] && seen_wait[me*N+j] == 0 && MAY_END(me) -> \
+		printf("node %d sends: session %d ended\n", me, j); other[me].kind = END; other[me].at = j; other[me].exp = seen[me*N+j]; END_SENT(me) seen[me*N+j] = 0 } \
 	:: d_step { MAY_CLAIM(me) && PAST_PROMISES_OVER(me) && claim.state == HELD && claim.who == j && OVER(me, j) -> \
 		send_take(me) } \
+	CLEAR(me, j) \
 	GRANT(me, j)
 
 #ifdef NO_FAILSAFE
@@ -95,11 +101,13 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 		assert(!(wipes > 0 && claim.state == HELD && claim.who == me));
 #endif
 		top_opened = MAX(top_opened, ep[me]) }
+#ifndef NO_DOUBT
 	:: d_step { gate[me] && holds[me] ->
 		gate[me] = 0; printf("node %d doubts, gate closed\n", me) }      /* in doubt: woke late, heard a foreign advert */
+#endif
 
 	/* ---- let go: first the gate, then the claim */
-	:: d_step { other[me].kind == NONE && holds[me] && claim.state == HELD && claim.who == me && claim.inc == inc[me] ->
+	:: d_step { !SETTLED && other[me].kind == NONE && holds[me] && claim.state == HELD && claim.who == me && claim.inc == inc[me] ->
 		printf("node %d sends its release\n", me); other[me].kind = RELEASE; other[me].exp = CLAIM_NOW; stop_asking(me);
 #ifndef MUT_RELEASE_BEFORE_CLOSE
 		gate[me] = 0; lose_claim(me)
@@ -120,10 +128,10 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	:: d_step { MAY_TAKE_OWN(me) && claim.state == HELD && MINE_BEFORE(me) -> send_take(me) }
 #if WIPES > 0
 	:: d_step { other[me].kind == NONE && ver[me] && claim.state == MISSING ->            /* missing is not free */
-		printf("node %d sends: the missing claim is vacant\n", me); other[me].kind = CREATE; other[me].exp = 0; other[me].ep = ep[me] }
-	:: d_step { claim.state == VACANT && !(vacant_seen[me] & CUR) ->
-		printf("node %d first sees the vacant claim\n", me); vacant_seen[me] = CLAIM_NOW; vacant_wait[me] = WAIT }
-	:: d_step { MAY_CLAIM(me) && PAST_PROMISES_OVER(me) && claim.state == VACANT && VACANT_LONG_ENOUGH(me) && !CONTESTED(me, a, b) -> send_take(me) }
+		printf("node %d sends: the missing claim is vacant\n", me); other[me].kind = CREATE; other[me].exp = 0; other[me].ep = VACANT_EPOCH(me) }
+	:: d_step { claim.state == VACANT && !(vacant_seen[me] & CUR) && SEES_VACANT(me) ->
+		printf("node %d first sees the vacant claim\n", me); vacant_seen[me] = CLAIM_NOW; vacant_wait[me] = WAIT; GOES_ON(me) }
+	:: d_step { MAY_CLAIM(me) && PAST_PROMISES_OVER(me) && claim.state == VACANT && VACANT_LONG_ENOUGH(me) && ALL_CLEARED(me) -> send_take(me) }
 #ifdef VAR_NAMES
 	:: d_step { holds[me] && !(claim.state == HELD && claim.who == me && claim.inc == inc[me]) ->
 		printf("node %d looks, and its claim is gone: gate closed\n", me); gate[me] = 0; lose_claim(me); stop_asking(me) }
@@ -133,11 +141,12 @@ proctype node(byte me; byte a; byte b)      /* a, b: the others (the same one if
 	:: d_step { other[me].kind == NONE && ver[me] && claim.state == HELD && claim.who != me ->
 		other[me].kind = BID; other[me].exp = CLAIM_NOW }
 #endif
-	:: d_step { taking[me] == DONE ->
+	:: d_step { taking[me] == DONE && IN_TIME(me) ->
 		printf("node %d learns that it has won the claim\n", me);
 		if :: ver[me] -> holds[me] = 1; ep[me] = taking_ep[me] :: else fi;
 		taking[me] = 0; taking_ep[me] = 0 }
 	:: d_step { taking[me] == FAILED -> taking[me] = 0; taking_ep[me] = 0 }
+	READ_BACK(me)
 #ifdef MUT_STALE_READ_DENIES
 	:: d_step { taking[me] -> taking[me] = 0; taking_ep[me] = 0 }     /* "the record is not mine: it did not happen" */
 	:: d_step { !holds[me] && !taking[me] && ver[me] && claim.state == HELD && claim.who == me && claim.inc == inc[me] &&

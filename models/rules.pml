@@ -2,7 +2,7 @@
 
 /* A success that comes after the deadline that was current when it was asked for does not count: what is out
    when the deadline passes is worth nothing from then on. A renewal sent after the deadline counts again: a
-   BACKUP's, or a lapsed holder's whose version chain is unbroken (not with VAR_NO_REVIVAL). */
+   BACKUP's, or a lapsed holder's whose version chain is unbroken (not with VAR_LAPSE_LETS_GO). */
 #ifdef MUT_LATE_RENEWAL
 #define RENEWAL_LAPSES(i)
 #else
@@ -84,7 +84,19 @@
 #define VACANT_LONG_ENOUGH(me) ((vacant_seen[me] & CUR) && vacant_wait[me] == 0)
 #endif
 
-#define CAN_CLAIM(me) (other[me].kind == NONE && ver[me] && MAY_TAKE_LAPSED(me) && !holds[me] && !taking[me] && claim.ep < MAXEP)
+/* Within the bounds of the run nobody can take the claim any more. What could then only stop somebody (an END, a release) is
+   not searched: every gate that can open with it opens without it. Not so where there are promises: who has let go may promise. */
+#if !defined(NO_FAILSAFE)
+#define SETTLED false
+#elif defined(VAR_NAMES)
+#define SETTLED (top_epoch >= MAXEP || (top_epoch == MAXEP - 1 && wipes >= WIPES && claim.state != VACANT && claim.state != MISSING))
+#elif defined(VAR_ROLLBACK)
+#define SETTLED (claim.ep >= MAXEP && snap != 1)
+#else
+#define SETTLED (claim.ep >= MAXEP && claim.state != VACANT && claim.state != MISSING && wipes >= WIPES)
+#endif
+
+#define CAN_CLAIM(me) (other[me].kind == NONE && ver[me] && MAY_TAKE_LAPSED(me) && !holds[me] && !taking[me] && !OVERLOOKS(me) && claim.ep < MAXEP && OF_INTEREST(me))
 #define MAY_CLAIM(me) (CAN_CLAIM(me) && (NOT_BOUND(me) || LIFTED(me)))
 #ifdef MUT_OWN_CLAIM_UNBOUND
 #define MAY_TAKE_OWN(me) CAN_CLAIM(me)

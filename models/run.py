@@ -13,12 +13,12 @@ run says what was expected and what spin found. Exit status 0: all as expected; 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Outcome:
     complete: bool
     states: int
     depth: int
-    seconds: float
+    seconds: float  # of one core
     words: tuple[str, ...] = ()
 
     @property
@@ -94,8 +94,14 @@ RESTART = (*CRASH, "NODE_0_STAYS", "L=1")
 STRICT = "NO_FAILSAFE"
 # Node 0 once stands still with its clocks. What it asks for afterwards must be as good as ever; see the model.
 STOPPED = ("MAXEP=2", "L=1", "STOPS=1", "ONLY_EXCL")
-LOST_CLAIM = ("MAXINC=1", "MAXEP=1", "L=1", STRICT, "WIPES=1", "VAR_PARTIAL_WIPE")
-NAMED = (*LOST_CLAIM, "CLAIM_ONLY", "VAR_NAMES")
+# The claim's record alone is deleted, once: under its first holder, or after somebody took a released claim.
+NAMED = ("MAXINC=1", "L=1", STRICT, "ONLY_EXCL", "NO_DOUBT", "WIPES=1", "CLAIM_ONLY", "VAR_NAMES")
+NAMED_WON = ("MAXEP=2", "START_WON", *NAMED)
+NAMED_FREE = ("MAXEP=3", "START_RELEASED", "NO_ENDS", *NAMED)
+# The store is put back to its backup after it was away for W.
+OUTAGE_ENDS = ("MAXINC=1", "MAXEP=2", "L=1", STRICT, "ONLY_EXCL", "NO_DOUBT", "START_RELEASED", "VAR_ROLLBACK", "VAR_OUTAGE",
+               "VAR_LAPSE_LETS_GO")  # fmt: skip
+OUTAGE = ("NO_ENDS", *OUTAGE_ENDS)
 HEARTBEAT = ("MAXINC=1", "MAXEP=3", STRICT, "VAR_PLAIN_HEARTBEAT")
 RELOAD = (*CALM, STRICT, "VAR_RELOAD")
 RESUME = (*CRASH, "L=1", STRICT, "VAR_RESUME", "NO_CRASH")
@@ -125,14 +131,21 @@ RULES = (
     _holds("plain-heartbeat", "sessions are plain writes of one writer, and nobody can end them", *HEARTBEAT),
     _holds("reload", "node 0's lease is shortened once", *RELOAD, quick=False),
     _holds("resume", "one worker is resumed; new sessions", *RESUME, quick=False),
-    _holds("claim-deleted+named", "the claim's record alone is deleted; one that a living session names is not taken",
-           *NAMED, quick=False),
+    _holds("claim-deleted+named", "the claim's record alone is deleted under a holder that has just won; it is taken when every "
+           "other session is cleared", *NAMED_WON, quick=False),
+    _holds("claim-deleted+deferred", "... after node 1 took a released claim, with its swap beside writes of its session",
+           *NAMED_FREE),
+    _holds("restored", "the store is put back to a backup after it was away for W; reads show the lost history",
+           *OUTAGE),
+    _holds("restored+ends", "... and sessions are ended", *OUTAGE_ENDS, quick=False),
     _holds("crash-2", "as restart, L = 2", *CRASH, "NODE_0_STAYS", quick=False),
     _holds("late", "promises, and a swap delayed past its sender's next, L = 1", *CALM, "L=1", "LATE", quick=False),
     _holds("bids", "as strict, with bids", *CALM, STRICT, "LATE", "BIDS", quick=False),
     _holds("wipe-crash", "as wipe, and each may restart once", *CRASH, "L=1", STRICT, "WIPES=1", quick=False),
     Run("three", "three nodes, restarts, late swap (bitstate: a sample of two minutes)", Expect.HOLDS,
         ("N=3", "MAXINC=2", "MAXEP=3", "LATE"), Search.BITSTATE, quick=False, limit=120),
+    Run("three-deleted", "three nodes, the claim's record alone is deleted (bitstate: a sample of two minutes)", Expect.HOLDS,
+        ("N=3", *NAMED_WON), Search.BITSTATE, quick=False, limit=120),
 )  # fmt: skip
 
 REACHABLE = (
@@ -169,7 +182,14 @@ DEFECTS = (
     _breaks("inherits-blindly", "a resumed worker leaves the flag of the one before it", "MUT_INHERITS_BLINDLY", *RESUME),
     _breaks("keep-incarnation", "a resumed worker goes on although its gate is closed", "VAR_KEEP_INCARNATION",
             *CRASH, STRICT),
-    _breaks("claim-deleted", "a missing claim is taken after W although a living session holds it", *LOST_CLAIM),
+    _breaks("named-is-taken", "a missing claim is taken although a living session names it", "MUT_NAMED_IS_TAKEN",
+            *NAMED_FREE),
+    _breaks("take-overtakes", "a TAKE overtakes the session write that names it", "MUT_TAKE_OVERTAKES", *NAMED_FREE),
+    _breaks("names-only-held", "a session names only what it holds, not what it may have won", "MUT_NAMES_ONLY_HELD",
+            *NAMED_FREE),
+    _breaks("vacant-goes-on", "a vacant record counts as going on from a held one", "MUT_VACANT_GOES_ON", "VAR_MADE_VACANT",
+            "NO_ENDS", *NAMED_WON),
+    _breaks("read-is-a-win", "a read counts as a win", "MUT_READ_IS_A_WIN", *OUTAGE),
 )  # fmt: skip
 
 # Two rules cover for each other: either may be left out, both may not. A rule of a pair is load-bearing as long as its
@@ -196,8 +216,12 @@ PAIRS = (
 )  # fmt: skip
 
 VARIANTS = (
-    _breaks("claim-deleted+timed", "a named claim is taken after a while, and the holder has not looked",
-            "MUT_NAMED_IS_TAKEN_LATER", *NAMED, quick=False),
+    _breaks("late-win", "a TAKE whose success comes after the deadline counts; the store is then put back to a backup",
+            "MUT_LATE_WIN", *OUTAGE),
+    _breaks("late-win+first-look", "... or it is the first look after W that shows a session which does not name the claim",
+            "MUT_LATE_WIN", "VAR_FIRST_LOOK", "VAR_LAPSE_LETS_GO", "NO_ENDS", *NAMED_WON),
+    _holds("first-look", "... alone: a success that comes after the deadline does not count, L = 2", "VAR_FIRST_LOOK",
+           "VAR_LAPSE_LETS_GO", "NO_ENDS", "L=2", *(macro for macro in NAMED_WON if macro != "L=1"), quick=False),
     _breaks("rollback", "the store is put back to a backup", "VAR_ROLLBACK", *CALM, STRICT),
     _breaks("rollback-old", "... older than every node's last renewal", "VAR_ROLLBACK", "VAR_ROLLBACK_OLD",
             *CALM, STRICT, quick=False),
@@ -213,6 +237,16 @@ def _call(command: Sequence[str], where: Path, *, timeout: float = 60) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} failed with status {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+def _search(command: Sequence[str], where: Path) -> tuple[str, float]:
+    """Run pan; return what it printed and how long it kept a core busy: a busy machine does not change that much."""
+    with (where / "found.txt").open("w+") as printed:
+        pan = subprocess.Popen(command, cwd=where, stdout=printed, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(pan.pid, 0)
+        pan.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        return printed.read(), used.ru_utime + used.ru_stime
 
 
 def _number(pattern: str, text: str) -> int:
@@ -239,11 +273,10 @@ def check(run: Run, *, limit: float = 600) -> Outcome:
         effort = "-O1" if run.search is Search.SHORTEST else "-O2"
         flags = [effort, "-DSAFETY", "-DNOREDUCE", "-DMEMLIM=4000", "-DVECTORSZ=1024", *run.search.value]
         _call(["gcc", *flags, "-o", "pan", "pan.c"], where, timeout=600)  # a busy machine compiles slowly
-        began = time.monotonic()
         # -E: a state in which nothing can happen is no error. -w: hash table, for bitstate the bit array.
         size = ["-w32", "-k3"] if run.search is Search.BITSTATE else ["-w22"]
         command = ["timeout", "--signal=INT", str(min(limit, run.limit)), "./pan", "-E", "-m400000", *size]
-        text = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False).stdout
+        text, seconds = _search(command, where)
         broken = re.search(r"assertion violated (.*) \(at depth", text)
         cut = (
             "Search not completed" in text or "max search depth too small" in text or "errors: 0" not in text
@@ -255,7 +288,7 @@ def check(run: Run, *, limit: float = 600) -> Outcome:
             complete=not cut or (run.search is Search.BITSTATE and "errors: 0" in text),
             states=_number(r"([\d.e+]+) states, stored", text),
             depth=_number(r"depth reached (\d+)", text),
-            seconds=time.monotonic() - began,
+            seconds=seconds,
             words=_words(macros, where) if broken else (),
         )
 

@@ -11,7 +11,7 @@ inline overwritten(v) { v = v & (WAS + SNAP) }
 inline own_doomed(i) {
 	if
 	:: own[i].kind && DOOMED(own[i]) ->
-		forget(own[i]);
+		forget(own[i]); NAMES_FORGOTTEN(i)
 		if :: renewal[i] == PENDING -> renewal[i] = FAILED; renewal_worth[i] = 0 :: else fi
 	:: else
 	fi
@@ -61,6 +61,7 @@ inline claim_overwritten() {
 		if :: other[k].kind >= TAKE -> overwritten(other[k].exp); other_doomed(k) :: else fi;
 		vacant_seen[k] = (vacant_seen[k] & SNAP -> WAS + SNAP : 0);
 		if :: vacant_seen[k] == 0 -> vacant_wait[k] = 0 :: else fi;
+		RECORD_REPLACED(k)
 		k++
 	:: else -> k = 0; break
 	od;
@@ -79,12 +80,12 @@ inline arrive(s, by, awaited) {
 		if :: now_awaited && renewal[by] == PENDING -> renewal[by] = DONE; renewal_ver[by] = NOW :: else fi
 	:: now_ok && now_kind == END ->
 		session_overwritten(now_at);
-		session[now_at].there = 1; session[now_at].ended = 1;
+		session[now_at].there = 1; session[now_at].ended = 1; END_ARRIVES(by, now_at)
 	:: now_ok && now_kind >= TAKE ->
 		claim_overwritten();
 		if
 		:: now_kind == TAKE ->
-			assert(now_ep > top_epoch || wipes > 0);        /* EPOCH */
+			assert(now_ep > top_epoch || wipes > 0 || CONFIRMED(by));       /* EPOCH */
 			top_epoch = MAX(top_epoch, now_ep);
 			claim.state = HELD; claim.who = by; claim.inc = now_inc; claim.ep = now_ep;
 			if :: now_awaited && taking[by] == PENDING -> taking[by] = DONE :: else fi

@@ -9,8 +9,16 @@
 #define MAY_TAKE_LAPSED(me) (deadline[me] > 0)
 #else
 #define UNCHANGED(ver) overwritten(ver)
+#ifdef NO_ENDS
+#define CAN_BE_ENDED false
+#else
 #define CAN_BE_ENDED true
+#endif
+#ifdef VAR_LAPSE_LETS_GO
+#define MAY_TAKE_LAPSED(me) (deadline[me] > 0)
+#else
 #define MAY_TAKE_LAPSED(me) true
+#endif
 #endif
 
 /* VAR_RESUME: a worker is restarted by its supervisor, keeps the incarnation, and may find its gate open. Until the claim's record
@@ -56,25 +64,59 @@ byte lease = L; byte own_lease = L; byte record_lease = L;   /* node 0's: config
 #define RENEWAL_WORTH(me) L
 #endif
 
-/* VAR_NAMES: sessions name the claims they hold, and those they may have won. A missing claim that a living session names is not taken. */
-#ifdef VAR_NAMES
-bit own_names[N]; bit names[N];             /* in a swap on its way, in the register */
-#ifdef MUT_NAMES_ONLY_HELD
-#define SAYS_CLAIM(me) own_names[me] = holds[me];
+/* VAR_LAPSE_LETS_GO: a holder whose deadline passes lets go of its claim, as the code does (it lowers, and releases), and only a live
+   node takes. The other runs allow more: the next renewal revives. A swap that took the claim but whose success comes only after
+   the deadline, or not at all, is of unknown fate: its sender reads. A read that shows the claim as its own makes nobody a
+   holder; the node swaps once more, on what it has read. */
+#ifdef VAR_LAPSE_LETS_GO
+#define UNKNOWN 4
+bit late_take[N];        /* the deadline has passed since my TAKE was sent */
+#ifdef MUT_LATE_WIN
+#define TAKE_LAPSES(i)
 #else
-#define SAYS_CLAIM(me) own_names[me] = (holds[me] || taking[me]);
+#define TAKE_LAPSES(i) late_take[i] = (taking[i] == PENDING || taking[i] == DONE);
 #endif
-#define NAMES_ARRIVE(by) names[by] = own_names[by];
-#define NAMES_AT_FIRST(k) names[k] = (k == 0);
-#define NAMED_BY(j) (names[j] && session[j].there && !session[j].ended)
-#ifdef MUT_NAMED_IS_TAKEN_LATER            /* after a while in which the holder should have looked, but may not have */
-#define CONTESTED(me, a, b) false
+#define HOLDER_LAPSES(i) if :: holds[i] -> gate[i] = 0; lose_claim(i) :: else -> TAKE_LAPSES(i) skip fi;
+#define IN_TIME(me) (!late_take[me])
+#define CONFIRMED(by) (claim.state == HELD && claim.who == by && claim.inc == now_inc && claim.ep == now_ep)   /* no change of holder */
+#define SHOWS_MINE(me) (claim.state == HELD && claim.who == me && claim.inc == inc[me] && claim.ep == taking_ep[me])
+#ifdef MUT_READ_IS_A_WIN
+#define CONFIRM(me) if :: ver[me] -> holds[me] = 1; ep[me] = taking_ep[me] :: else fi; taking[me] = 0; taking_ep[me] = 0
+#define CONFIRM_LOST(me) CONFIRM(me)
 #else
-#define CONTESTED(me, a, b) (NAMED_BY(a) || NAMED_BY(b))
+#define CONFIRM(me) other[me].kind = TAKE; other[me].exp = CLAIM_NOW; other[me].inc = inc[me]; other[me].ep = taking_ep[me]; taking[me] = PENDING
+#define CONFIRM_LOST(me) taking[me] = FAILED                /* on a version that is gone */
 #endif
+#ifdef VAR_OUTAGE
+#define READ_LOST(me) \
+	:: d_step { taking[me] == UNKNOWN && snap == 2 -> \
+		printf("node %d reads, in the history that was lost, that the claim is its own\n", me); CONFIRM_LOST(me) }
 #else
-#define SAYS_CLAIM(me)
-#define NAMES_ARRIVE(by)
-#define NAMES_AT_FIRST(k)
-#define CONTESTED(me, a, b) false
+#define READ_LOST(me)
+#endif
+#define READ_BACK(me) \
+	:: d_step { taking[me] == DONE && late_take[me] -> \
+		printf("node %d learns of its success too late\n", me); taking[me] = UNKNOWN; late_take[me] = 0 } \
+	:: d_step { taking[me] == UNKNOWN && other[me].kind == NONE && deadline[me] > 0 && SHOWS_MINE(me) -> \
+		printf("node %d reads that the claim is its own\n", me); CONFIRM(me) } \
+	:: d_step { taking[me] == UNKNOWN && !SHOWS_MINE(me) -> \
+		printf("node %d reads that the claim is not its own\n", me); taking[me] = 0; taking_ep[me] = 0 } \
+	READ_LOST(me)
+#else
+#define HOLDER_LAPSES(i)
+#define IN_TIME(me) true
+#define CONFIRMED(by) false
+#define READ_BACK(me)
+#endif
+
+/* VAR_OUTAGE (with VAR_ROLLBACK and VAR_LAPSE_LETS_GO): the store was away for W before it is put back to its backup. Whatever was on
+   its way to a node is lost. Who reads then may still be shown the history that was lost. */
+#ifdef VAR_OUTAGE
+inline outage() {
+	do :: n < WAIT -> tick(0); tick(1); n++ :: else -> n = 0; break od;
+	do
+	:: k < N -> stop_waiting(k); if :: taking[k] == DONE -> taking[k] = UNKNOWN; late_take[k] = 0 :: else fi; k++
+	:: else -> k = 0; break
+	od
+}
 #endif
