@@ -51,6 +51,7 @@ class PendingSwap:
     record: ClaimRecord
     expected: Record | None
     retry_at: Instant
+    lapses: int  # of our session when it was made
     in_flight: bool = True
 
 
@@ -74,14 +75,24 @@ class Claim(KnownClaim):
         self._looking = False  # the read under way is only to see what hints may have kept from us
         self._looked_at: Instant = 0
         self._look_soon: Duration = FIRST_LOOK
+        self._lapses = 0  # of our session when the swap was made that confirmed us
         self._writes = 0
 
     # -- what others ask
 
     @property
     def usable(self) -> bool:
-        """Tell whether the gate may be opened: held, and neither in doubt nor on its way back to the arbiter."""
-        return self.held and self.known and self.release_for is None and self.pending is None
+        """Tell whether the gate may be opened: confirmed, and neither in doubt nor on its way back to the arbiter."""
+        return self.confirmed and self.known and self.release_for is None and self.pending is None
+
+    @property
+    def confirmed(self) -> bool:
+        """Tell whether it is held by a swap that was sent since our session last lapsed.
+
+        What was won before a lapse, or is learned after it, may be of a history that the store has lost since, or of a
+        record that was deleted and taken by somebody who saw no trace of us.
+        """
+        return self.held and self._lapses == self.session.lapses
 
     @property
     def uncertain(self) -> bool:
@@ -133,6 +144,8 @@ class Claim(KnownClaim):
             return (ReadRegister(self.register),)
         if self.release_for is not None:
             return self._release(now)
+        if self.held and not self.confirmed and self.claim is not None and self.session.live(now):
+            return self._swap(Purpose.TAKE, self.claim, now)
         if self.record is None:
             return self._swap(Purpose.CREATE, ClaimRecord(ClaimState.VACANT, self.epoch), now)
         return self._bid(now) or self._look_again(now)
@@ -177,8 +190,8 @@ class Claim(KnownClaim):
         self._see(record, now)
         if pending.purpose is Purpose.TAKE:
             if pending.record.holder == self.session.holder:
-                self.mine = pending.record.holder
-                return self.tell("won", "")
+                again, self.mine, self._lapses = self.held, pending.record.holder, pending.lapses
+                return () if again else self.tell("won", "")
             return ()  # won under an incarnation that has ended meanwhile: anybody may take it
         if pending.purpose is Purpose.RELEASE:
             self.mine, self.release_for = None, None
@@ -314,7 +327,9 @@ class Claim(KnownClaim):
         writer = f"{self.session.parameters.node}.{self.session.incarnation}.{self._writes}"
         # An incarnation outlives its worker, and the next one counts anew: the time makes the write unique.
         signed = replace(record, by=f"{writer}.{now.fast:x}")
-        self.pending = PendingSwap(purpose, signed.encode(), signed, self.record, retry_at=now.fast)
+        self.pending = PendingSwap(
+            purpose, signed.encode(), signed, self.record, retry_at=now.fast, lapses=self.session.lapses
+        )
         return (SwapRegister(self.register, self.pending.value, self.record),)
 
     def _send_again_if_due(self, pending: PendingSwap, now: Now) -> Actions:

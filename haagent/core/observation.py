@@ -26,7 +26,9 @@ class SessionObservation:
     ``lease`` is the longest lease this node ever showed: what is assumed when its record is missing or unreadable.
     ``late`` says that the owner has noticed the expiry; any change clears it. ``heard_at`` is when anything was
     heard of it at all, ``refresh`` how often it means to write. ``ended_here`` are the incarnations that were over when
-    our own swap wrote the record, ``ended_at`` when (``slow``) that swap was sent. ``confirmed`` is false after the arbiter was away: it may have lost what we saw.
+    our own swap wrote the record, ``ended_at`` when (``slow``) that swap was sent. ``confirmed`` is false after the
+    arbiter was away: it may have lost what we saw. ``replaced`` is when (``slow``) the record before this one was first
+    seen, None if none was: this one was written after that was read.
     """
 
     node: str
@@ -42,12 +44,14 @@ class SessionObservation:
     confirmed: bool = False
     heard_at: Instant = 0
     refresh: Duration = 0
+    replaced: Instant | None = None
 
     def see(self, record: Record | None, slow: Instant) -> bool:
         """Note what the register held; return whether that was news. ``slow`` is the time after the response."""
         self.confirmed = True
         if self.known and record == self.record:
             return False
+        self.replaced = self.since if self.known else None
         self.known, self.record, self.since = True, record, slow
         self.ended_here, self.ended_at = frozenset(), None
         self.session = _parse(record)

@@ -101,6 +101,7 @@ class Session:
         self._established = False
         self._known = False
         self._reading = False
+        self.lapses = 0  # how often the deadline has passed, and was noticed to
         self.breaks = 0  # how often the chain of our writes was found broken; claims must then be read again
         self._prove_after: Instant = 0
         self._seen: Record | None = None
@@ -303,6 +304,7 @@ class Session:
         if self._lapsed or now.fast < self.deadline:
             return ()
         self._lapsed = True
+        self.lapses += 1
         self._term_from = now.fast
         if not self.active:
             return ()

@@ -7,8 +7,9 @@ closed; and a claim found missing, vacant or older than it was is taken only whe
 
 * it carries that record's *mark*: its node has seen this very record, and holds nothing by another one;
 * this node ended it by a swap of its own: whatever ran under it begins anew, and has to look first;
-* it does not name the claim, in a record that first appeared HEARSAY after the loss was seen. Reads and hints may
-  be old; this is for nodes that do not take part in the claim, and it is the only place where their age matters.
+* it does not name the claim, in a record that replaced one that first appeared HEARSAY after the loss was seen. Reads and
+  hints may be old, and a record seen for the first time may be as old as the node's last sign of life; this is for nodes
+  that do not take part in the claim, and it is the only place where the age of news matters.
 
 Whoever is cleared once may be believed for as long as that record lies there, and its successors of the same epoch (a bid, a
 release, which clears its writer, too): it can be passed by only with a swap on them.
@@ -66,4 +67,6 @@ def _cleared(seen: SessionObservation, claim: str, marked: str, since: Instant) 
         return False
     if not session.ended and marked in session.vacant:
         return True
-    return (session.ended or not session.names(claim)) and seen.since >= since + HEARSAY
+    if session.ended:
+        return seen.since >= since + HEARSAY
+    return not session.names(claim) and seen.replaced is not None and seen.replaced >= since + HEARSAY

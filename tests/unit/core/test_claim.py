@@ -11,6 +11,7 @@ from haagent.core.claim import Claim
 from haagent.core.neighbours import Neighbours
 from haagent.core.records import Bid, ClaimRecord, ClaimState, Holder
 from haagent.core.register import Record
+from haagent.core.session import Session
 from haagent.core.witnesses import Witnesses
 from tests.unit.core.test_session import at, established, swap_in
 
@@ -18,14 +19,20 @@ REGISTER = "claims/VI_1"
 RELEASED = Record(ClaimRecord(ClaimState.RELEASED, 4, by="b").encode(), "1")
 
 
-@pytest.fixture
-def doubtful() -> tuple[Claim, SwapRegister]:
-    """A claim whose taking got no answer, and a conflict when it was sent again."""
-    session, _ = established()
+def free() -> tuple[Claim, Session, Record]:
+    """A claim that may be taken, our session, and what the session's register holds."""
+    session, record = established()
     neighbours = Neighbours(session, lambda _seen: None, lambda _node: frozenset())
     claim = Claim("VI_1", session, neighbours.observe, Witnesses(neighbours))
     assert claim.step(at(0.02)) == (ReadRegister(REGISTER),)
     claim.read(RELEASED, at(0.03))
+    return claim, session, record
+
+
+@pytest.fixture
+def doubtful() -> tuple[Claim, SwapRegister]:
+    """A claim whose taking got no answer, and a conflict when it was sent again."""
+    claim, _, _ = free()
     taking = swap_in(claim.take(at(0.03)))
     claim.unavailable(at(0.1))
     assert swap_in(claim.step(at(0.5))) == taking
@@ -67,3 +74,32 @@ def test_a_bid_upon_our_doubtful_success_does_not_cost_us_the_claim(doubtful) ->
     claim.swapped(Record(confirming.value, "4"), at(0.7))
     assert claim.held
     assert claim.bid == bid
+
+
+def test_a_success_that_is_learned_after_the_lease_ran_out_is_confirmed_by_a_swap_before_it_counts() -> None:
+    claim, session, _ = free()
+    taking = swap_in(claim.take(at(0.03)))
+    renewal = swap_in(session.step(at(2.5)))  # and lapses
+    claim.swapped(Record(taking.value, "2"), at(2.5))
+    assert claim.held
+    assert not claim.usable
+    assert claim.step(at(2.5)) == ()  # not while the session is dead
+    session.swapped(Record(renewal.value, "2"), at(2.51))
+    assert session.live(at(2.52))
+    assert not claim.usable
+    confirming = swap_in(claim.step(at(2.52)))
+    assert confirming.expected == Record(taking.value, "2")
+    claim.swapped(Record(confirming.value, "3"), at(2.53))
+    assert claim.usable
+    assert claim.epoch == 5
+
+
+def test_what_was_won_before_the_lease_ran_out_is_not_used_after_it() -> None:
+    claim, session, _ = free()
+    taking = swap_in(claim.take(at(0.03)))
+    claim.swapped(Record(taking.value, "2"), at(0.04))
+    assert claim.usable
+    renewal = swap_in(session.step(at(2.5)))
+    session.swapped(Record(renewal.value, "2"), at(2.51))
+    assert not claim.usable
+    assert swap_in(claim.step(at(2.52))).expected == Record(taking.value, "2")
