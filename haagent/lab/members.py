@@ -130,7 +130,7 @@ class Members(Generic[AnyMember]):
     def kill(self, member: AnyMember) -> None:
         """SIGKILL one member with everything it started, and reap it."""
         if member.process is not None:
-            send(tree(member.pid), signal.SIGKILL)
+            send((member.pid, *tree(member.pid)), signal.SIGKILL)
             member.process.wait(timeout=10)
             member.process = None
 

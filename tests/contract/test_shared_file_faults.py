@@ -82,6 +82,12 @@ async def until(condition: Callable[[], bool], seconds: float = 3.0) -> None:
         await asyncio.sleep(0.01)
 
 
+def named(log: str, path: str, words: str) -> bool:
+    """Tell whether a line of ``log`` names the voting file and says one of the ``|``-separated ``words``."""
+    lines_of_it = [line for line in log.splitlines() if f"voting file {path}" in line]
+    return any(word in line for line in lines_of_it for word in words.split("|"))
+
+
 def flip(path: str, offset: int, size: int = 1) -> None:
     with open(path, "r+b") as file:
         file.seek(offset)
@@ -303,9 +309,7 @@ async def test_with_one_file_spoilt_the_majority_goes_on_and_the_log_names_the_f
         held = await a.read("claims/web", timeout=TIMEOUT)
         held = await write(b, "claims/web", held)
         await write(a, "claims/web", held)
-        await asyncio.sleep(0.05)
-    named = [line for line in caplog.text.splitlines() if f"voting file {files.paths[0]}" in line]
-    assert any(word in line for line in named for word in FAULTS[fault].split("|")), caplog.text
+        await until(lambda: named(caplog.text, files.paths[0], FAULTS[fault]))
     report = "\n".join(lines(check(files.paths)))
     assert "the arbiter works" in report
     assert "DOES NOT COUNT" in report or "does not count here" in report, report
@@ -321,7 +325,7 @@ async def test_a_flipped_bit_in_an_acknowledged_block_is_not_taken_for_an_older_
         flip(files.paths[0], header.block_at(0, 0, slot) + 40)
     async with files.opened("b") as (b,):
         assert await b.read("claims/web", timeout=TIMEOUT) == record
-        assert "the block of node a is damaged" in caplog.text
+        await until(lambda: "the block of node a is damaged" in caplog.text)
         assert files.paths[0] in caplog.text
         Path(files.paths[1]).unlink()
         with pytest.raises(Unavailable, match="the block of node a is damaged"):
