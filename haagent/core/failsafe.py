@@ -8,7 +8,8 @@ from that holder. So if every elector has promised not to claim, nobody can, wha
 
 A grant means: *I will not start a claim of these names, nor end that session, until W has passed since now.* It is
 refused by whoever holds or may hold such a claim (a swap of mine is under way or of unknown fate counts as
-holding), and by whoever has started less than W ago and may have forgotten what it did.
+holding), by whoever has started less than W ago and may have forgotten what it did, and by whoever knows that the
+asker's session has ended: the asker's clock stood still, or it would not ask, and it must find out soon.
 
 Two weaker rules look sufficient and are not (docs/safety/model.md has the traces): promising only to restart one's
 observation of the session (a peer that has already ended the session would still claim at once), and refusing only
@@ -176,9 +177,11 @@ class Elector:
     _sessions: dict[str, Instant] = field(default_factory=dict)
     _last: dict[Holder, int] = field(default_factory=dict)
 
-    def asked(self, peer: str, request: PromiseRequest, holding: Iterable[str], now: Now) -> Actions:
-        """Answer a request. ``holding`` are the claims this node holds or may hold."""
-        refusal = self._refusal(peer, request, frozenset(holding), now)
+    def asked(
+        self, peer: str, request: PromiseRequest, holding: Iterable[str], now: Now, *, over: bool = False
+    ) -> Actions:
+        """Answer a request. ``holding`` are the claims this node holds or may hold; ``over``: the asker's session is."""
+        refusal = self._refusal(peer, request, frozenset(holding), now, over=over)
         if not refusal:
             self._promise(request, now)
         return (SendToPeer(peer, PromiseReply(request.holder, request.number, refusal)),)
@@ -193,13 +196,17 @@ class Elector:
             return self._sessions.get(holder_node, 0)
         return max(self._claims.get(claim, 0), self._sessions.get(holder_node, 0))
 
-    def _refusal(self, peer: str, request: PromiseRequest, holding: frozenset[str], now: Now) -> str:
+    def _refusal(
+        self, peer: str, request: PromiseRequest, holding: frozenset[str], now: Now, *, over: bool
+    ) -> str:
         if peer != request.holder.node:
             return "asked in another node's name"
         if now.slow < self.started + patience(max(self.lease, request.lease)):
             return "started a moment ago"
         if holding.intersection(request.claims):
             return "holds or is taking the claim itself"
+        if over:
+            return "that session has ended"
         if request.number < self._last.get(request.holder, 0):
             return "an old request"
         return ""

@@ -382,7 +382,9 @@ class Node:
         match body:
             case PromiseRequest():
                 busy = [group.name for group in self.groups.values() if group.holds_or_may]
-                return self.elector.asked(peer, body, busy, now)
+                seen = self.observations.get(body.holder.node)
+                over = seen is not None and seen.over(body.holder.incarnation)
+                return self.elector.asked(peer, body, busy, now, over=over)
             case PromiseReply():
                 return self.petitioner.replied(peer, body, self._roster.holding, now)
             case _:

@@ -71,8 +71,11 @@ class Checks:
         raise Broken("EXCL", f"{' and '.join(other.name for other in passing)} pass traffic of {claim}")
 
     def _just_paused(self, host: Host) -> bool:
-        store = self.world.arbiter.manner
-        allowance = host.config.renew + 2 * store.most + 20 * MILLISECOND
+        store, cluster = self.world.arbiter.manner, self.world.plan.cluster
+        rounds = (
+            2 if cluster.electors and cluster.peers.loss else 1
+        )  # the refusal that would tell may be lost
+        allowance = rounds * host.config.renew + 2 * store.most + 20 * MILLISECOND
         if host.paused_until < 0 or self.world.now > host.paused_until + allowance:
             return False
         self.world.at(host.paused_until + allowance + 1, self._recheck, host)

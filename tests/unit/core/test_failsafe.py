@@ -152,3 +152,14 @@ def test_peers_taken_out_of_the_configuration_cost_nothing() -> None:
     assert CloseGate("VI_1") not in world.actions("a", since=15)
     assert not node.session.quiet
     assert node.next_deadline() is not None
+
+
+def test_whoever_knows_that_the_session_has_ended_refuses() -> None:
+    """Its clock stood still, or it would not ask: it has to find out at once."""
+    elector = Elector(LEASE, started=0)
+    request = PromiseRequest(Holder("b", "x"), 7, ("VI",), LEASE, (3,))
+    (sent,) = elector.asked("b", request, (), at(5 * SECOND), over=True)
+    assert isinstance(sent, SendToPeer)
+    assert isinstance(sent.body, PromiseReply)
+    assert sent.body.refusal == "that session has ended"
+    assert elector.bound_until("VI", "b") == 0
