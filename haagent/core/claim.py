@@ -119,6 +119,11 @@ class Claim(KnownClaim):
             self._looked_at, self._look_soon = now.fast, FIRST_LOOK
         self.resigned = expected
 
+    def ask_again(self, now: Now) -> None:
+        """Read now what could not be read before: the arbiter answers again."""
+        if self.pending is None and not self.known:
+            self._retry_at = min(self._retry_at, now.fast)
+
     def forget(self) -> None:
         """Read the register again before trusting anything: the chain of our writes was broken."""
         self.known = False

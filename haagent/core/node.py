@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
-from haagent.core.actions import Action, Actions, Tell
+from haagent.core.actions import Action, Actions, ExtendGate, Tell
 from haagent.core.agenda import Agenda
 from haagent.core.claim import Claim
 from haagent.core.context import Context
@@ -464,9 +464,11 @@ class Node:
     def _own_session(self, event: RegisterEvent, now: Now) -> Actions:
         match event:
             case RegisterRead(_, record):
-                return self._close_unconfirmed(now) + self.session.read(record, now)
+                asked, lived = self._ask_for_adopted(now), self.session.live(now)
+                return asked + self._confirmed_first(self.session.read(record, now), lived=lived)
             case RegisterSwapped(_, record):
-                return self._close_unconfirmed(now) + self.session.swapped(record, now)
+                lived = self.session.live(now)
+                return self._confirmed_first(self.session.swapped(record, now), lived=lived)
             case RegisterConflicted():
                 return self.session.conflicted(now)
             case RegisterUnavailable(_, _, error):
@@ -475,10 +477,22 @@ class Node:
                 self.session.hinted(record, now)
                 return ()
 
-    def _close_unconfirmed(self, now: Now) -> Actions:
+    def _ask_for_adopted(self, now: Now) -> Actions:
+        """Read the claims that an earlier worker held, before the session is renewed and closes what is not confirmed."""
         if not self.parameters.session.resumed or self.session.live(now):
             return ()
-        return tuple(action for group in self.groups.values() for action in group.close_unconfirmed())
+        adopted = [group for group in self.groups.values() if group.claim.adopting]
+        for group in adopted:
+            group.claim.ask_again(now)
+        return tuple(action for group in adopted for action in self._step(group, now))
+
+    def _confirmed_first(self, actions: Actions, *, lived: bool) -> Actions:
+        """Close what an earlier worker left open and the arbiter has not confirmed, before the first new deadline."""
+        first = not lived and any(isinstance(action, ExtendGate) for action in actions)
+        if not first or not self.parameters.session.resumed:
+            return actions
+        closing = tuple(action for group in self.groups.values() for action in group.close_unconfirmed())
+        return closing + actions
 
     def _claim_answered(self, group: Group, event: RegisterEvent, now: Now) -> Actions:
         claim = group.claim

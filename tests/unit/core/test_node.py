@@ -125,6 +125,18 @@ class TestCrash:
         assert pair.claim().epoch == 1
         assert CloseGate("VI_1") not in pair.actions("a", since=10)
 
+    def test_a_resumed_worker_keeps_its_gate_open_though_the_arbiter_is_not_there_at_first(
+        self, pair: World
+    ) -> None:
+        pair.kill("a")
+        pair.arbiter_down = True
+        pair.add("a", 150, resume=(("VI_1", 1),))
+        pair.run(0.05)
+        pair.arbiter_down = False
+        pair.run(1)
+        assert pair.masters() == ["a"]
+        assert CloseGate("VI_1") not in pair.actions("a", since=10)
+
     def test_the_returning_better_node_gets_it_back_by_a_handover(self, pair: World) -> None:
         pair.kill("a")
         pair.run(6)
