@@ -222,7 +222,8 @@ def make_plan(seed: int, profile: Profile) -> Plan:
     cluster = _cluster(random, profile)
     heal = (15 if profile.calm else random.choice((10, 15, 25))) * SECOND
     faults = _calm_faults(random) if profile.calm else _faults(random, profile, cluster, heal)
-    patience = 22 * SECOND + 12 * cluster.lease + cluster.preempt_delay + 20 * cluster.advert
+    # a lost claim's last witness may have to show two records more, each up to a PRESENCE apart (core.witnesses)
+    patience = 32 * SECOND + 12 * cluster.lease + cluster.preempt_delay + 20 * cluster.advert
     return Plan(seed, profile, cluster, faults, heal, heal + patience, patient=profile.calm or seed % 4 == 0)
 
 
