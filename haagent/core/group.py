@@ -31,11 +31,12 @@ from haagent.core.known_claim import Standing
 from haagent.core.pursuit import Pursuit
 from haagent.core.records import NOBODY
 from haagent.core.reports import Doubted, State, StateChanged
-from haagent.core.units import Duration, Instant, Now, sooner
+from haagent.core.units import SECOND, Duration, Instant, Now, sooner
 from haagent.core.veto import Question, Veto
 from haagent.core.virtual_router import Master
 
 LAPSED = "the lease ran out"
+OUTLIVING: Duration = 3 * SECOND  # addresses outlive the lease by less (their lifetimes are whole seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class Group:
         self._lower_reason = ""
         # The worker before us may have left this gate open and these addresses on, whatever the deadline is by now.
         self._inherited = claim.session.parameters.resumed
+        self._left: set[str] = (
+            set()
+        )  # members whose addresses it left and that are not reported as removed yet
+        self._left_until: Instant = 0  # when those are gone by their lifetime
 
     # -- what others ask
 
@@ -192,7 +197,7 @@ class Group:
     def removed(self, member: Instance, now: Now) -> Actions:
         """Take in that a member's addresses are gone; when all are, give the claim back."""
         if member.phase is not Phase.LOWERING:
-            return ()  # what an earlier run had left
+            return self._left_removed(member, now)
         actions = member.removed(now.fast)
         actions += self._settle(member, now)
         if self.idle:
@@ -203,6 +208,13 @@ class Group:
             self._reserved = None
             actions += self._report_group(now)
         return actions + self.step(now)
+
+    def _left_removed(self, member: Instance, now: Now) -> Actions:
+        """Take in that what an earlier run had left is gone."""
+        if member.name not in self._left:
+            return ()
+        self._left.discard(member.name)
+        return self.step(now)
 
     def _keeps_lapsed(self) -> bool:
         """Tell whether a claim whose lease ran out stays ours: in a pause nobody else would take it up again."""
@@ -229,6 +241,8 @@ class Group:
         if self.raised or not self.idle:
             return sooner(best, self._bid_due if self.gate_open else None)
         best = sooner(best, self.veto.next_deadline(self.wanting_at(now), wanted=self.wanted))
+        if self._left:
+            best = sooner(best, self._left_until)
         return sooner(best, self._wait_ends)
 
     def tick(self, now: Now) -> Actions:
@@ -394,8 +408,10 @@ class Group:
     def _step_idle(self, now: Now) -> Actions:
         actions = self._follow_health(now)
         self._wait_ends = None
+        if now.fast >= self._left_until:
+            self._left.clear()
         if self._inherited and (self._unwilling(now) or not self.claim.adopting):
-            actions += self._disinherit()
+            actions += self._disinherit(now)
         if self._unwilling(now):
             self.wanted = self.claim.wanted = self.claim.bidding = False
             self.veto.rest()
@@ -442,7 +458,7 @@ class Group:
     def _should_leave(self, wanting_at: Instant | None, now: Now) -> bool:
         """Tell whether to give back what an earlier run of this node held: nobody else can know that it is over."""
         session = self.context.session
-        if not self.claim.left_over or self.claim.adopting or not session.live(now):
+        if not self.claim.left_over or self.claim.adopting or self._left or not session.live(now):
             return False
         return wanting_at is None or wanting_at > now.fast + session.parameters.renew
 
@@ -492,13 +508,16 @@ class Group:
             return None
         return max(earliest, *(time for time in times if time is not None))
 
-    def _disinherit(self) -> Actions:
+    def _disinherit(self, now: Now) -> Actions:
         """Let go of what an earlier worker left in place: the next renewal would be one for it, too."""
         self._inherited = False
+        self._left = {member.name for member in self.members}
+        self._left_until = now.fast + self.context.session.longest_lease + OUTLIVING
         return (CloseGate(self.name), *(RemoveAddresses(member.name) for member in self.members))
 
     def _raise(self, now: Now) -> Actions:
         self.gate_open, self._inherited = True, False
+        self._left.clear()
         self.raised_at, self._challenges = now.fast, 0
         self.veto.fulfilled()
         actions: tuple[Action, ...] = (OpenGate(self.name, self.claim.epoch),)
