@@ -76,7 +76,7 @@ class Campaign:
     type=float,
     default=15.0,
     show_default=True,
-    help="Seconds after healing until there is one owner.",
+    help="Seconds after healing until there is one owner and every node is back.",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("torture"), show_default=True,
@@ -100,9 +100,9 @@ def torture(
     """Break a cluster at random, again and again, and judge it from outside.
 
     The same seed gives the same faults with every daemon. haagent's campaign stops at the first failure: two owners
-    at once, no single owner after healing, or an agent that ended by itself; it then leaves the wire, the logs and the
-    flight recordings, prints the command that repeats it, and ends with status 1. Outages above what `haagent plan`
-    says (plus --slack, for a busy machine) are counted and are no failure. Needs root.
+    at once, no single owner or not every node back after healing, or an agent that ended by itself; it then leaves
+    the wire, the logs and the flight recordings, prints the command that repeats it, and ends with status 1. Outages
+    above what `haagent plan` says (plus --slack, for a busy machine) are counted and are no failure. Needs root.
     """
     count = faults if faults is not None or minutes is not None else DEFAULT_FAULTS
     chosen = seed if seed is not None else secrets.randbelow(1_000_000)

@@ -19,11 +19,7 @@ from enum import Enum
 
 from haagent.core.actions import Actions, ReadRegister, SwapRegister
 from haagent.core.known_claim import KnownClaim, Observe, parse
-from haagent.core.records import (
-    Bid,
-    ClaimRecord,
-    ClaimState,
-)
+from haagent.core.records import Bid, ClaimRecord, ClaimState
 from haagent.core.register import Record
 from haagent.core.session import Session
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now
@@ -162,13 +158,9 @@ class Claim(KnownClaim):
         self.deferred = self.session.overlooks(self.name)
         if self.deferred:
             return ()
-        electors = self.session.parameters.electors
-        taken = ClaimRecord(
-            ClaimState.HELD,
-            self.epoch + 1,
-            self.session.holder,
-            electors=electors,
-        )
+        session = self.session
+        electors = session.parameters.electors
+        taken = ClaimRecord(ClaimState.HELD, self.epoch + 1, session.holder, electors=electors)
         return self._swap(Purpose.TAKE, taken, now)
 
     def read(self, record: Record | None, now: Now) -> Actions:
@@ -245,7 +237,7 @@ class Claim(KnownClaim):
     # -- inside
 
     def _pause(self) -> Duration:
-        return max(10_000_000, self.session.parameters.renew // 2)
+        return max(10 * MILLISECOND, self.session.parameters.renew // 2)
 
     def _cares(self) -> bool:
         return self.held or self.wanted or self.resigned or self.rolled_back

@@ -4,7 +4,7 @@ Promises to judge by what its own reads and swaps showed, and to decide nothing:
 the claim machine's business (core.claim). A node may *take* a claim when nobody can be acting on it any more:
 
 * it was released by its holder (who closed its gate first);
-* its holder's incarnation has ended: the holder's session says so, or shows another incarnation;
+* its holder's incarnation has ended for certain (core.observation says what proves that);
 * it is vacant (created by somebody who found nothing), W has passed since this node first saw it, and no other session
   may still hold it (core.witnesses). A missing record is not a free one: the arbiter may have lost it under a living
   holder.
@@ -119,7 +119,7 @@ class KnownClaim:
     @property
     def lost(self) -> bool:
         """Tell whether the arbiter lost the claim's record, or never had one: somebody may hold it all the same."""
-        if not self.known or self.held or (self.record is not None and self.claim is None):
+        if not self.known or self.held or self.unreadable:
             return False
         return self.claim is None or self.claim.state is ClaimState.VACANT or self.rolled_back
 
@@ -138,7 +138,7 @@ class KnownClaim:
         """Say what stands between this node and the claim."""
         if self.held:
             return Standing.MINE
-        if not self.known or (self.record is not None and self.claim is None) or self.claim is None:
+        if not self.known or self.claim is None:
             return Standing.UNKNOWN
         if self.claim.state is ClaimState.HELD:
             return self._standing_of_holder(self.claim, now)

@@ -1,4 +1,4 @@
-"""The lab with each arbiter that needs no package of its own: voting files and a witness; the MASTER killed, then torture."""
+"""The lab with arbiters other than etcd: voting files, a witness, a quorum; the MASTER killed, then torture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from haagent.cli.torture import torture
 pytestmark = pytest.mark.netns
 
 
-@pytest.mark.parametrize("arbiter", ["file", "witness"])
+QUORUM = pytest.param("quorum", marks=[pytest.mark.etcd, pytest.mark.zookeeper])
+
+
+@pytest.mark.parametrize("arbiter", ["file", "witness", QUORUM])
 def test_a_killed_master_is_taken_over_from(arbiter: str, tmp_path: Path) -> None:
     words = ["run", "kill", "--arbiter", arbiter, "--quick", "--strict", "--out", str(tmp_path)]
     done = CliRunner().invoke(lab, words)

@@ -179,3 +179,16 @@ def test_a_pulled_cable_takes_the_carrier(lab, nodes):
     down = operstate()
     fault.heal()
     assert down in ("DOWN", "LOWERLAYERDOWN")
+
+
+def test_an_address_is_removed_and_only_a_fleeting_one_may_be_gone(nodes):
+    first, _ = nodes
+    address = "192.0.2.200/32"
+    run("ip", "-n", first.namespace, "addr", "add", address, "dev", "lan")
+    faults.DeleteAddress(first, address).inject()
+    assert "192.0.2.200" not in run("ip", "-n", first.namespace, "addr", "show", "dev", "lan")
+    faults.DeleteAddress(first, address, fleeting=True).inject()
+    with pytest.raises(LabError, match="Address not found"):
+        faults.DeleteAddress(first, address).inject()
+    with pytest.raises(LabError):  # another complaint is never passed over
+        faults.DeleteAddress(first, address, "no-such-device", fleeting=True).inject()
