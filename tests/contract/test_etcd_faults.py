@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from arbiters.etcd import open_arbiter
+from arbiters.etcd.endpoint import SHORTEST_LOGIN
 from haagent.arbiter import (
     Arbiter,
     ArbiterError,
@@ -212,7 +213,7 @@ async def test_restored_server_with_users_is_found_again(etcd_directory: Path) -
         async with opened(cluster) as arbiter:
             await write(arbiter, "claims/web", None)
             await asyncio.to_thread(cluster.restore)
-            await first_success(arbiter, "claims/web", within=5.0)
+            await first_success(arbiter, "claims/web", within=SHORTEST_LOGIN + 3.0)
 
 
 async def refusal(cluster: EtcdCluster, **words: str) -> str:

@@ -49,7 +49,11 @@ class Result:
 async def run(
     kind: str, directory: Path, operations: int, seconds: float, seed: int = 0, pace: float = 1.0
 ) -> Result:
-    """Run one campaign of at most ``seconds``, with ``pace`` times the usual pauses between faults. Raises ServerError where the arbiter's server is not installed."""
+    """Run one campaign of at most ``seconds``, with ``pace`` times the usual pauses between faults.
+
+    It makes more than ``operations`` where they were over before the first fault. Raises ServerError where the
+    arbiter's server is not installed.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     async with BACKENDS[kind](directory) as backend:
         workload = Workload(operations, seed=seed, registers=REGISTERS, timeout=CALL)
@@ -59,6 +63,9 @@ async def run(
         nemesis = asyncio.create_task(_break(backend, random.Random(seed), faults, pace))
         try:
             await workload.run(arbiters * TASKS, seconds)
+            while not faults and time.monotonic() - begun < seconds:  # so fast that nothing was broken yet
+                workload.operations += operations
+                await workload.run(arbiters * TASKS, seconds)
             took = time.monotonic() - begun
         finally:
             nemesis.cancel()
