@@ -28,6 +28,7 @@ from haagent.effects.gate import Tier
 PPM = 1_000_000
 SLEW_PPM = 83_333  # chrony's default limit for slewing; the kernel's own is 10 %
 LATENESS = {Tier.BPF: 300 * MICROSECOND, Tier.NFTABLES: 6 * MILLISECOND}
+RECONNECT: Duration = SECOND  # an unanswered connection is asked for again (RFC 6298, and grpc)
 KERNEL_LIFETIME: Duration = SECOND // 2  # how late the kernel collects an address whose lifetime is over
 
 
@@ -270,5 +271,8 @@ def _arbiter_lost(one: _Contender) -> Line:
 
 
 def back(assumed: Assumptions, times: Timing) -> Duration:
-    """Return how long after the arbiter's return the address is back: a call that hangs, a pause, four calls."""
-    return times.renew + times.renew // 2 + 4 * assumed.round_trip + assumed.host
+    """Return how long after the arbiter's return the address is back.
+
+    A call that hangs, or a connection that is tried again, whichever takes longer; the pause after it; four calls.
+    """
+    return max(times.renew, RECONNECT) + times.renew // 2 + 4 * assumed.round_trip + assumed.host

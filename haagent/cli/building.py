@@ -95,6 +95,7 @@ def bounds_of(plans: Iterable[Plan]) -> Bounds:
         **longest,
         back=max(back(plan.assumptions, plan.timing) for plan in made),
         failsafe=all(plan.failsafe for plan in made),
+        beside=any(plan.arbiter == "file" for plan in made),
     )
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from haagent.core.units import SECOND, Duration
 from haagent.lab.shots import Shot
 
-ELECTION: Duration = (
-    2 * SECOND
-)  # etcd's longest election timeout; the plan takes an arbiter that answers for granted
+# etcd's longest election timeout; the plan takes an arbiter that answers for granted
+ELECTION: Duration = 2 * SECOND
+ARBITER_ONLY = ("cut-arbiter", "reset-arbiter", "cut-mgmt")  # the nodes still hear each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Bounds:
     """The plan's longest outages, and ``back``: how long after the arbiter's return the address is back.
 
     The outages: the MASTER's host ``died``, its agent was ``killed`` or ``stopped`` in order, a ``better`` node took over.
+    ``beside``: the arbiter is files that no fault of the network cuts a node off from.
     """
 
     died: Duration
@@ -28,6 +29,7 @@ class Bounds:
     better: Duration
     back: Duration
     failsafe: bool
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,14 @@ def budget(shot: Shot, bounds: Bounds) -> Budget:
     """Return the budget of one shot at a cluster with ``bounds``."""
     if shot.second is not None or shot.fault == "wipe-arbiter":
         return Budget(None, None)
-    return Budget(_during(shot, bounds), bounds.better)
+    return Budget(_during(shot, bounds), _after(shot, bounds))
+
+
+def _after(shot: Shot, bounds: Bounds) -> Duration:
+    """Once healed, a better node takes over; or the lease runs out before the arbiter is reached again."""
+    cut_off = {"isolate", "partition"} if bounds.failsafe else {"isolate", "partition", *ARBITER_ONLY}
+    lapses = shot.role == "owner" and shot.fault in cut_off and not bounds.beside
+    return max(bounds.better, bounds.back) if lapses else bounds.better
 
 
 def _during(shot: Shot, bounds: Bounds) -> Duration:
@@ -63,11 +72,9 @@ def _during(shot: Shot, bounds: Bounds) -> Duration:
         "freeze": given_up,
         "stop": bounds.stopped,
         "partition": given_up,
-        "isolate": bounds.died + bounds.back,
+        "isolate": unreachable if bounds.beside else bounds.died + bounds.back,
         "link-down": bounds.died + bounds.back,
         "cut-lan": unreachable,
-        "cut-arbiter": 0 if bounds.failsafe else given_up,
-        "reset-arbiter": 0 if bounds.failsafe else given_up,
-        "cut-mgmt": 0 if bounds.failsafe else given_up,
+        **dict.fromkeys(ARBITER_ONLY, 0 if bounds.failsafe else given_up),
     }
     return table.get(shot.fault, 0)

@@ -1,5 +1,7 @@
 """How long nobody may answer: from the plan's outages to one shot's budget."""
 
+from dataclasses import replace
+
 import pytest
 
 from haagent.core.units import MILLISECOND as MS
@@ -32,8 +34,29 @@ def shot(fault, role="owner", second=None):
     ],
 )
 def test_what_an_outage_may_take(fault, role, strict, failsafe):
-    assert budget(shot(fault, role), STRICT) == Budget(strict, 25 * MS)
-    assert budget(shot(fault, role), FAILSAFE) == Budget(failsafe, 25 * MS)
+    assert budget(shot(fault, role), STRICT).during == strict
+    assert budget(shot(fault, role), FAILSAFE).during == failsafe
+
+
+@pytest.mark.parametrize(
+    ("fault", "role", "strict", "failsafe"),
+    [
+        ("kill", "owner", 25 * MS, 25 * MS),
+        ("cut-lan", "owner", 25 * MS, 25 * MS),
+        ("partition", "owner", 500 * MS, 500 * MS),
+        ("isolate", "owner", 500 * MS, 500 * MS),
+        ("cut-arbiter", "owner", 500 * MS, 25 * MS),
+        ("cut-arbiter", "other", 25 * MS, 25 * MS),
+    ],
+)
+def test_a_lease_may_run_out_just_after_the_fault_was_healed(fault, role, strict, failsafe):
+    assert budget(shot(fault, role), STRICT).after == strict
+    assert budget(shot(fault, role), FAILSAFE).after == failsafe
+
+
+def test_no_network_fault_cuts_a_node_off_from_files():
+    beside = replace(FAILSAFE, beside=True)
+    assert budget(shot("isolate"), beside) == budget(shot("cut-lan"), beside)
 
 
 def test_the_plan_says_nothing_about_two_faults_or_a_lost_store():
