@@ -25,7 +25,7 @@ from haagent.lab.budget import Bounds
 from haagent.lab.cluster import Cluster, standard
 from haagent.lab.daemons import ClusterSpec, DaemonKind
 from haagent.lab.evidence import Evidence
-from haagent.lab.namespaces import require_lab_host
+from haagent.lab.namespaces import LabError, require_lab_host
 from haagent.lab.report import in_words
 from haagent.lab.shots import shots
 from haagent.lab.torture import Hit, Rules, Tally, Torture
@@ -138,11 +138,11 @@ def _run(campaign: Campaign, out: Path) -> Tally:
 
 
 def _play(run: Torture, campaign: Campaign, out: Path) -> Tally:
-    """Fire the campaign's shots; interrupted, report on those there were."""
+    """Fire the campaign's shots; if interrupted, or the lab breaks down, report on those there were."""
     until = None if campaign.minutes is None else time.monotonic_ns() + from_seconds(campaign.minutes * 60)
     try:
         return run.run(islice(shots(campaign.seed), campaign.faults), until)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, LabError):
         if run.tally.hits:
             _write(run.tally, campaign, out)
         raise

@@ -39,6 +39,8 @@ class Servers(Protocol):
     def kill(self, member: Any) -> None: ...
     def revive(self) -> None: ...
     def leader(self) -> Any: ...
+    def serves(self, member: Any) -> bool: ...
+    def log(self, member: Any) -> Path: ...
 
 
 class ServerArbiter:
@@ -64,6 +66,16 @@ class ServerArbiter:
     def size(self) -> int:
         """How many members there are."""
         return len(self._servers.members)
+
+    @property
+    def serving(self) -> bool:
+        """Say whether every member answers clients."""
+        return all(self._servers.serves(member) for member in self._servers.members)
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """What every member wrote, by its name."""
+        return {member.name: self._servers.log(member) for member in self._servers.members}
 
     def block(self, words: str = "") -> str:
         """Return the arbiter block that reaches it; ``words`` are more lines of it."""
@@ -272,6 +284,16 @@ class QuorumArbiter:
     def size(self) -> int:
         """How many parts can be broken."""
         return len(self._breakable)
+
+    @property
+    def serving(self) -> bool:
+        """Say whether every part answers clients."""
+        return all(part.serving for part in self.parts)
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """What every member of every part wrote."""
+        return {f"{part.kind}-{name}": log for part in self.parts for name, log in part.logs.items()}
 
     def block(self, words: str = "") -> str:
         """Return the arbiter block that names every part."""

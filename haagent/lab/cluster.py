@@ -151,6 +151,14 @@ class Cluster:
                 raise LabError(f"not ready after {patience / 1e9:g} s: {', '.join(missing)}\n{self.logs()}")
             time.sleep(0.05)
 
+    def wait_until_served(self, patience: Duration) -> None:
+        """Wait until every member of the arbiter answers. Raises LabError: then nothing that follows says much."""
+        until = time.monotonic_ns() + patience
+        while self.servers is not None and not self.servers.serving:
+            if time.monotonic_ns() >= until:
+                raise LabError(f"the arbiter does not answer {patience / 1e9:g} s after its fault was healed")
+            time.sleep(0.05)
+
     def logs(self, lines: int = 12) -> str:
         """Return the ends of the daemons' logs."""
         return "\n".join(

@@ -1,4 +1,4 @@
-"""What a campaign leaves of failures and of outages over budget: the judged piece, the nodes' files, the wire.
+"""What a campaign leaves of failures and of outages over budget: the judged piece, everybody's files, the wire.
 
 The piece is kept drawn and raw; a node's files are its logs, configuration and flight recordings. Promises bounded disk
 use however long a campaign is: a few shots of each kind, and a capture that is a ring of a few files.
@@ -16,6 +16,7 @@ from typing import Literal
 from haagent.lab.cluster import Cluster
 from haagent.lab.daemons import OnNode
 from haagent.lab.drawing import draw
+from haagent.lab.faults import ArbiterServers
 from haagent.lab.observations import Record
 from haagent.lab.processes import NodeProcess
 from haagent.lab.shots import Shot
@@ -23,6 +24,7 @@ from haagent.lab.verdict import Verdict
 
 Kind = Literal["failure", "over-budget"]
 MOST = 3  # of each kind
+MOST_LOG = 1 << 20  # bytes of what each member of the arbiter wrote
 RING_FILES, RING_MEGABYTES = 4, 16
 CAPTURED = "arp or icmp6 or ip proto 112 or ip6 proto 112"
 
@@ -34,12 +36,14 @@ class Evidence:
         self._directory, self._again = directory, again
         self._kept: Counter[Kind] = Counter()
         self._daemons: tuple[OnNode, ...] = ()
+        self._arbiter: ArbiterServers | None = None
         self._capture: NodeProcess | None = None
         self._ring: Path | None = None
 
     def begin(self, cluster: Cluster) -> None:
         """Remember where the nodes' files are; capture what the client hears on the lan, if tcpdump is installed."""
         self._daemons = tuple(cluster.daemons.values())
+        self._arbiter = cluster.servers
         if shutil.which("tcpdump") is None:
             return
         self._ring = cluster.topology.workdir / "capture"
@@ -80,6 +84,8 @@ class Evidence:
         (place / "observed.svg").write_text(draw(verdict, title))
         for daemon in self._daemons:
             copy_files(daemon.directory, place / daemon.name)
+        for name, log in self._arbiter.logs.items() if self._arbiter is not None else ():
+            (place / f"{name}.log").write_bytes(log.read_bytes()[-MOST_LOG:] if log.exists() else b"")
         if self._ring is not None:
             copy_files(self._ring, place / "capture")
 

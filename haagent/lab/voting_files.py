@@ -32,6 +32,16 @@ class FileArbiter:
         """The files' paths."""
         return self._paths
 
+    @property
+    def serving(self) -> bool:
+        """Say that it is there: files have nothing to start."""
+        return True
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """Nothing: files write no logs."""
+        return {}
+
     def block(self, words: str = "") -> str:
         """Return the arbiter block that reaches it."""
         return f"arbiter {self.kind} {{\n    endpoints {' '.join(self._paths)}\n{words}}}\n"
