@@ -20,9 +20,9 @@ from haagent.config.model import (
 )
 from haagent.core.group import GroupParameters
 from haagent.core.instance import AnnounceParameters, InstanceParameters
-from haagent.core.node import NodeParameters, interface_tracker
+from haagent.core.parameters import NodeParameters
 from haagent.core.session import SessionParameters
-from haagent.core.tracking import TrackerParameters, TrackUse
+from haagent.core.tracking import TrackerParameters, TrackUse, interface_tracker
 from haagent.core.units import MILLISECOND, SECOND, Duration, to_seconds
 from haagent.core.virtual_router import RouterParameters
 from haagent.effects.gate import Guard, GuardedRouter

@@ -16,7 +16,7 @@ from haagent.control.document import read_boot_id
 from haagent.core.failsafe import PromiseReply, PromiseRequest
 from haagent.core.group import GroupParameters
 from haagent.core.instance import AnnounceParameters, InstanceParameters
-from haagent.core.node import NodeParameters
+from haagent.core.parameters import NodeParameters
 from haagent.core.records import Holder
 from haagent.core.session import SessionParameters
 from haagent.core.tracking import TrackerParameters, TrackUse

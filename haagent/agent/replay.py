@@ -16,7 +16,8 @@ from haagent.agent.recordings import Reconfigured, RecordingError, codec, parame
 from haagent.config.model import Configuration
 from haagent.core.actions import Actions
 from haagent.core.events import Event
-from haagent.core.node import Node, NodeParameters
+from haagent.core.node import Node
+from haagent.core.parameters import NodeParameters
 from haagent.core.units import Now
 from haagent.effects.recording import Entry, Recording, read_recordings
 

@@ -159,12 +159,12 @@ def _instance(worker: Worker, group: Group, member: Instance, reading: Reading) 
 
 
 def _reason(group: Group, member: Instance, reading: Reading) -> str:
-    veto = "" if group.raised else group.veto.sentence(reading.now.fast)
+    veto = "" if group.raised else group.candidacy.veto.sentence(reading.now.fast)
     return f"{veto} (before: {member.reason})" if veto else member.reason
 
 
 def _wanted(group: Group, member: Instance) -> str:
-    if group.raised or group.wanted:
+    if group.raised or group.candidacy.wanted:
         return "MASTER"
     return "BACKUP" if isinstance(member.router.state, Backup) else member.state.value
 

@@ -68,7 +68,7 @@ def known_nodes(node: Node, peers: tuple[str, ...]) -> frozenset[str]:
     """Return every other node that was ever seen, named by a claim, or configured."""
     seen = {name for name, observation in node.observations.items() if observation.record is not None}
     for group in node.groups.values():
-        seen.update(group.named())
+        seen.update(group.claim.named())
         if group.claim.claim is not None:
             seen.update(group.claim.claim.electors)
     return frozenset(seen | set(peers)) - {node.session.parameters.node}

@@ -49,7 +49,7 @@ class View:
 
     @property
     def bound_until(self) -> Instant:
-        return self.group.pursuit.bound_until()
+        return self.group.candidacy.pursuit.bound_until()
 
 
 def explain(view: View) -> Section:
@@ -178,7 +178,7 @@ def _gate(view: View) -> Section:
     return {
         "open": view.group.gate_open,
         "deadline_boot_ns": view.boot_of(session.deadline) if session.deadline else None,
-        "doubt": view.group.doubt_reason if view.group.doubt is not None else "",
+        "doubt": view.group.doubt.evidence if view.group.doubt.since is not None else "",
     }
 
 
@@ -200,7 +200,7 @@ def _while_up(view: View) -> str:
     group, session = view.group, view.node.session
     if not group.raised:
         return "the addresses are being removed; then the claim is released"
-    if group.doubt is not None or session.suspended:
+    if group.doubt.since is not None or session.suspended:
         return "its gate is closed until the arbiter (or every elector) has confirmed the claim once more"
     if view.member.state.value != "MASTER":
         return "the addresses are being installed; then it is MASTER"
@@ -219,13 +219,14 @@ def _unwilling(view: View) -> str:
         return f"this must be mended first: {', '.join(dict.fromkeys(faults))}"
     if context.paused and not group.claim.held:
         return "`haagent resume` must be run: while paused it claims nothing, even if nobody is MASTER"
-    if view.now.fast < group.abstain_until:
-        return f"it handed over and stands back{_until(view.boot_of(group.abstain_until), view)}"
+    abstains = group.candidacy.abstain_until
+    if view.now.fast < abstains:
+        return f"it handed over and stands back{_until(view.boot_of(abstains), view)}"
     return ""
 
 
 def _timer(view: View) -> str:
-    at = view.group.wanting_at(view.now)
+    at = view.group.candidacy.wanting_at(view.now)
     if at is None or at <= view.now.fast:
         return ""
     if view.now.fast < view.node.context.earliest_claim and at == view.node.context.earliest_claim:
@@ -237,7 +238,7 @@ def _timer(view: View) -> str:
 
 
 def _vetoed(view: View) -> str:
-    veto = view.group.veto.sentence(view.now.fast)
+    veto = view.group.candidacy.veto.sentence(view.now.fast)
     return f"the operator's script must let it claim: {veto}" if veto else ""
 
 
@@ -272,7 +273,7 @@ def _standing(view: View) -> str:
 def _holder_lets_go(view: View) -> str:
     seen = view.other_holder
     record = view.group.claim.claim
-    own = view.group.priority()
+    own = view.group.candidacy.priority()
     if seen is None or not seen.known:
         return f"the session of {view.holder or 'the holder'} must be seen"
     if seen.expired(view.now.slow):
@@ -287,7 +288,7 @@ def _holder_lets_go(view: View) -> str:
 
 def _or_better(view: View) -> str:
     """Return the other way, by priority, if preemption is allowed and the one heard is not worse already."""
-    master, own = view.member.master, view.group.priority()
+    master, own = view.member.master, view.group.candidacy.priority()
     if master is None or master[1] < own or not view.member.parameters.router.preempt_mode:
         return ""
     return f"; or its priority ({own}) must become higher than {master[1]}, so that it may ask for a handover"

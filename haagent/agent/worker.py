@@ -63,7 +63,8 @@ from haagent.core.events import (
     Shutdown,
     Startup,
 )
-from haagent.core.node import Node, NodeParameters
+from haagent.core.node import Node
+from haagent.core.parameters import NodeParameters
 from haagent.core.reports import Report, SessionChanged, Stopped
 from haagent.core.units import SECOND, Instant, to_seconds
 from haagent.effects.accept_filter import AcceptFilter

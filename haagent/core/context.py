@@ -18,8 +18,9 @@ class Context:
 
     ``end`` ends another node's expired session; ``bound_until`` is when a promise not to claim runs out (``slow``),
     0 if none; ``only_candidate`` is the other node if there is but one. ``declared_down`` are nodes that an operator
-    vouches for being down. ``tenure`` is how long a holder keeps the claim before it considers a bid. ``paused`` freezes what may move: nothing is claimed, no bid is
-    considered, and a holder keeps what it has whatever its health checks say; leases go on.
+    vouches for being down. ``tenure`` is how long a holder keeps the claim before it considers a bid. ``paused`` freezes
+    what may move: nothing is claimed, no bid is considered, and a holder keeps what it has whatever its health checks
+    say; leases go on.
     """
 
     session: Session

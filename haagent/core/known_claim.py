@@ -132,6 +132,16 @@ class KnownClaim:
     def holder(self) -> Holder | None:
         return self.claim.holder if self.claim is not None else None
 
+    def named(self) -> tuple[str, ...]:
+        """Return the nodes that the record names, its holder and its bidder; all of them if it was lost."""
+        if self.lost:
+            return self.witnesses.known()
+        claim = self.claim
+        if claim is None:
+            return ()
+        bidder = () if claim.bid is None else (claim.bid.holder.node,)
+        return bidder if claim.holder is None else (claim.holder.node, *bidder)
+
     # -- whether it may be taken
 
     def standing(self, now: Now) -> Standing:

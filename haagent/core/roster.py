@@ -17,9 +17,8 @@ class Roster:
         self.hungry: set[str] = set()  # need the session to be renewed at R
         self.holding: set[str] = set()  # hold their claim
         self.naming: set[str] = set()  # hold it or may hold it
-        self.lost: dict[
-            str, str
-        ] = {}  # the marks of the records found where a claim's was lost, empty if none
+        # The marks of the records found where a claim's was lost, empty if none.
+        self.lost: dict[str, str] = {}
         self.deferred: set[str] = set()  # take their claim as soon as the session's record can name it
         self.doubting: set[str] = set()  # wait for proof newer than their doubt
         self._elsewhere: dict[str, str] = {}  # marks of claims that are none of this node's, by register
@@ -37,7 +36,7 @@ class Roster:
             self.lost[name] = group.claim.mark
         else:
             self.lost.pop(name, None)
-        (self.doubting.add if group.doubt is not None else self.doubting.discard)(name)
+        (self.doubting.add if group.doubt.since is not None else self.doubting.discard)(name)
         use = group.in_use
         if use != self._uses.get(name):
             self._uses[name] = use

@@ -40,6 +40,11 @@ class TrackUse:
     scaled: bool = False
 
 
+def interface_tracker(interface: str) -> str:
+    """Return the name under which an interface is tracked."""
+    return f"interface {interface}"
+
+
 class Tracker:
     """Counts results. ``up`` is None until the first one (or False at once with ``init_fail``)."""
 

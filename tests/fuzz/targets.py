@@ -36,7 +36,7 @@ from haagent.core.events import (
 from haagent.core.frames import announced_address, gratuitous_arp, neighbor_advertisement
 from haagent.core.group import GroupParameters
 from haagent.core.instance import InstanceParameters
-from haagent.core.node import Node, NodeParameters
+from haagent.core.node import Node
 from haagent.core.packet import (
     MULTICAST_GROUP_4,
     MULTICAST_GROUP_6,
@@ -47,6 +47,7 @@ from haagent.core.packet import (
     encode,
     split_ipv4,
 )
+from haagent.core.parameters import NodeParameters
 from haagent.core.records import BadRecord, ClaimRecord, SessionRecord
 from haagent.core.session import SessionParameters
 from haagent.core.units import MILLISECOND, SECOND, Now

@@ -212,9 +212,9 @@ class Checks:
 
     def _best(self, host: Host, claim: str) -> None:
         groups = [other.node.groups[claim] for other in self.world.hosts if other.node is not None]
-        best = max(group.priority() for group in groups)
+        best = max(group.candidacy.priority() for group in groups)
         assert host.node is not None
-        mine = host.node.groups[claim].priority()
+        mine = host.node.groups[claim].candidacy.priority()
         if self.world.plan.cluster.preempt and mine < best:
             raise Broken(
                 "convergence", f"{host.name} ({mine}) is MASTER of {claim}, a better node has {best}"

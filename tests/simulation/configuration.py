@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from haagent.core.group import GroupParameters
 from haagent.core.instance import InstanceParameters
-from haagent.core.node import NodeParameters
+from haagent.core.parameters import NodeParameters
 from haagent.core.session import SessionParameters
 from haagent.core.tracking import TrackerParameters, TrackUse
 from haagent.core.units import SECOND, Duration

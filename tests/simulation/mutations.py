@@ -18,6 +18,7 @@ from haagent.core.actions import Actions
 from haagent.core.claim import Claim
 from haagent.core.failsafe import Elector, PromiseRequest
 from haagent.core.group import Group
+from haagent.core.inheritance import Inheritance
 from haagent.core.node import Node
 from haagent.core.records import ClaimRecord
 from haagent.core.session import Session
@@ -167,7 +168,7 @@ def _raises_while_releasing() -> Patches:
     """The gate may open although the claim is on its way back."""
 
     def step_idle(self: Group, now: Now) -> Actions:
-        if self.claim.held and self.context.session.live(now) and not self._unwilling(now):
+        if self.claim.held and self.context.session.live(now) and self.candidacy.willing(now):
             return self._raise(now)
         return original(self, now)
 
@@ -204,8 +205,8 @@ def _old_news_is_proof() -> Patches:
 def _inherits_blindly() -> Patches:
     """A restarted worker leaves gates alone that the one before it left open."""
     return [
-        patch.object(Group, "_disinherit", lambda self, now: ()),
-        patch.object(Group, "close_unconfirmed", lambda self: ()),
+        patch.object(Inheritance, "_disclaim", lambda self, now: ()),
+        patch.object(Inheritance, "close_unconfirmed", lambda self: ()),
     ]
 
 

@@ -23,7 +23,8 @@ from haagent.core.events import (
 )
 from haagent.core.group import GroupParameters
 from haagent.core.instance import InstanceParameters
-from haagent.core.node import Node, NodeParameters
+from haagent.core.node import Node
+from haagent.core.parameters import NodeParameters
 from haagent.core.records import ClaimRecord, ClaimState, Holder, SessionRecord
 from haagent.core.register import Record
 from haagent.core.session import SessionParameters

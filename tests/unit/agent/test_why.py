@@ -77,7 +77,7 @@ class TestMaster:
 class TestBackup:
     def test_what_it_waits_for(self, pair) -> None:
         document = ask(pair, "b")
-        router = pair.nodes["b"]._found["VI_1"][1].router
+        router = pair.nodes["b"]._members["VI_1"][1].router
         assert document["vrrp"]["silent_from_boot_ns"] == router.state.master_down_at + SHIFT
         assert document["vrrp"]["heard"]["priority"] == 150
         assert document["other_session"]["expires_boot_ns"] == (

@@ -43,7 +43,8 @@ from haagent.core.events import (
 )
 from haagent.core.group import GroupParameters
 from haagent.core.instance import InstanceParameters
-from haagent.core.node import Node, NodeParameters
+from haagent.core.node import Node
+from haagent.core.parameters import NodeParameters
 from haagent.core.records import ClaimRecord
 from haagent.core.register import Record
 from haagent.core.reports import Report, StateChanged
@@ -234,7 +235,7 @@ class World:
 
     def masters(self, instance: str = "VI_1") -> list[str]:
         """Return the nodes whose instance says MASTER."""
-        return [name for name, node in self.nodes.items() if node._found[instance][1].state == "MASTER"]
+        return [name for name, node in self.nodes.items() if node._members[instance][1].state == "MASTER"]
 
     def claim(self, name: str = "VI_1") -> ClaimRecord:
         return ClaimRecord.decode(self.registers[f"claims/{name}"].value)

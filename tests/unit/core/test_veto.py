@@ -57,7 +57,7 @@ def test_a_vetoed_takeover_is_asked_again_after_the_pause_until_it_is_allowed() 
     assert len(times) >= 5
     told = [r for r in world.reports("b", 10) if isinstance(r, Noticed) and r.what == "vetoed"]
     assert len(told) == 1, "an operator reads it once, not every three seconds"
-    assert NO in world.nodes["b"].groups["VI_1"].veto.sentence(world.now.fast)
+    assert NO in world.nodes["b"].groups["VI_1"].candidacy.veto.sentence(world.now.fast)
     world.vetoes["b"] = ""
     world.run(3.2)
     assert world.masters() == ["b"]

@@ -1,0 +1,52 @@
+"""A MASTER's doubt of itself: somebody else speaks for its addresses, or a loop woke too late.
+
+Promises that a doubt ends with nothing but proof, a renewal *sent* after it that has counted, or with the term; and that
+it costs no more than one extra renewal per R, whatever is heard meanwhile. What a doubt means for the gate is the group's
+business.
+"""
+
+from __future__ import annotations
+
+from haagent.core.actions import Actions, Tell
+from haagent.core.reports import Doubted
+from haagent.core.session import Session
+from haagent.core.units import Instant, Now
+
+
+class Doubt:
+    """The doubt about one claim. ``since`` is when it began (``fast``), None if there is none; ``evidence`` of the last."""
+
+    def __init__(self, claim: str, session: Session) -> None:
+        self.claim = claim
+        self.session = session
+        self.since: Instant | None = None
+        self.evidence = ""
+        self._not_again_before: Instant = 0
+        self._challenges = 0  # better advertisements heard in this term
+
+    @property
+    def stands(self) -> bool:
+        """Tell whether there is one, and no renewal sent after it has counted."""
+        return self.since is not None and not self.session.valid_as_of(self.since)
+
+    def arise(self, evidence: str, now: Now) -> Actions:
+        """Begin to doubt and ask for proof; nothing if one is under way, or was a moment ago."""
+        if self.since is not None or now.fast < self._not_again_before:
+            return ()
+        self._not_again_before = now.fast + self.session.parameters.renew
+        self.since, self.evidence = now.fast, evidence
+        self.session.revalidate(now)
+        return (Tell(Doubted(self.claim, evidence)),)
+
+    def challenged(self) -> bool:
+        """Count an advertisement that outranks ours; tell whether it is the second one after the proof."""
+        self._challenges += 1
+        return self._challenges > 2 and self.since is None
+
+    def settle(self) -> None:
+        """Go on: there is proof."""
+        self.since = None
+
+    def forget(self) -> None:
+        """Begin anew with the next term."""
+        self.since, self._challenges = None, 0
