@@ -140,7 +140,7 @@ class Candidacy:
         return "handover" if self.claim.meant_for_us else "free"
 
     def _preempts(self) -> bool:
-        return all(member.parameters.router.preempt_mode for member in self.members)
+        return all(member.router.preempts for member in self.members)
 
     def _veto_pause(self) -> Duration | None:
         pauses = [member.parameters.veto_pause for member in self.members]

@@ -79,25 +79,27 @@ class Directory:
                 group.leaving = True
         return actions
 
-    def add_missing(self) -> None:
-        """Add the groups that are configured and not there."""
-        by_name = {instance.name: instance for instance in self.parameters.instances}
-        for group in self.parameters.groups:
-            if group.name not in self.groups:
-                self._add(group, tuple(by_name[name] for name in group.members))
+    def add_missing(self) -> list[Group]:
+        """Add the groups that are configured and not there, and return them.
 
-    def remove(self, group: Group) -> Group | None:
-        """Forget a group that has left; return the one that comes in its place, None if none does."""
+        One with a member that has not left another group yet comes when it has.
+        """
+        by_name = {instance.name: instance for instance in self.parameters.instances}
+        return [
+            self._add(group, tuple(by_name[name] for name in group.members))
+            for group in self.parameters.groups
+            if group.name not in self.groups and self.members.keys().isdisjoint(group.members)
+        ]
+
+    def remove(self, group: Group) -> list[Group]:
+        """Forget a group that has left; return those that could come now that it has."""
         del self.groups[group.name]
         self.by_register.pop(group.claim.register, None)
         for member in group.members:
-            self.members.pop(member.name, None)
-        if all(configured.name != group.name for configured in self.parameters.groups):
-            return None
-        self.add_missing()
-        return self.groups[group.name]
+            del self.members[member.name]
+        return self.add_missing()
 
-    def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> None:
+    def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> Group:
         instances = tuple(Instance(member, self.links, self.trackers) for member in members)
         claim = (Claim if self.parameters.arbitrated else UnarbitratedClaim)(
             parameters.name, self.context.session, self.context.observe, self.witnesses
@@ -111,6 +113,7 @@ class Directory:
             self.members[instance.name] = (group, instance)
         self.groups[group.name] = group
         self.by_register[claim.register] = group
+        return group
 
 
 def _stays(group: Group, wanted: GroupParameters | None, instances: dict[str, InstanceParameters]) -> bool:

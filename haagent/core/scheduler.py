@@ -59,5 +59,7 @@ class Scheduler:
     def _replace(self, group: Group, now: Now) -> Actions:
         self.agenda.drop(group)
         self.roster.drop(group.name)
-        successor = self.directory.remove(group)
-        return () if successor is None else self.step(successor, now)
+        actions: Actions = ()
+        for successor in self.directory.remove(group):
+            actions += self.step(successor, now)
+        return actions

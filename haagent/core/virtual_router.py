@@ -67,6 +67,9 @@ class RouterParameters:
     ``preempt_delay`` and the three fields after it are keepalived's: how many advertisements may be missed;
     whether a Master stays silent on a lower priority (None: as the version's RFC says, silent in 3768,
     answering in 9568); whether it sends one more advertisement before it yields to a higher one.
+
+    ``preempt_lowered`` is ours: without Preempt_Mode a Master whose priority has sunk since it was first heard is
+    replaced all the same. Something it tracks has failed; nobody who only came back is meant by that.
     """
 
     version: Literal[2, 3]
@@ -78,6 +81,7 @@ class RouterParameters:
     down_timer_adverts: int = 3
     lower_priority_no_advert: bool | None = None
     higher_priority_send_advert: bool = False
+    preempt_lowered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,14 @@ class VirtualRouter:
         self.primary_address = primary_address
         self._priority = parameters.priority
         self._state: State = Initialize()
+        # Whom a Backup heard last, the highest priority of its time as Master, and whether it says less now.
+        self._heard: IPAddress | None = None
+        self._peak, self._lowered = 0, False
+
+    @property
+    def preempts(self) -> bool:
+        """Whether a better router may ask the present Master to go."""
+        return self.parameters.preempt_mode or (self.parameters.preempt_lowered and self._lowered)
 
     @property
     def state(self) -> State:
@@ -176,6 +188,7 @@ class VirtualRouter:
         """Leave Initialize. With ``owner_waits`` an owner begins as a Backup whose timer has already expired."""
         if not isinstance(self._state, Initialize):
             return _NOTHING
+        self._heard, self._lowered = None, False  # whoever comes back knows nothing of how it went on
         own = self.parameters.advertisement_interval
         # 6.4.1: "If the Priority = 255 (i.e., the router owns the IPvX address associated with the Virtual
         # Router), then: Send an ADVERTISEMENT ... Transition to the {Active} state".
@@ -237,11 +250,19 @@ class VirtualRouter:
         """Act on a valid advertisement of another router; ``interval`` is what it carried, more than 0."""
         state = self._state
         if isinstance(state, Backup):
+            self._watch(source, priority)
             self._heard_by_backup(state, priority, interval, now)
             return _NOTHING
         if isinstance(state, Master):
             return self._heard_by_master(state, source, priority, interval, now)
         return _NOTHING
+
+    def _watch(self, source: IPAddress, priority: int) -> None:
+        """Remember what the Master's priority was at best."""
+        if source != self._heard or priority == RESIGN_PRIORITY:
+            self._heard, self._peak = source, 0
+        self._peak = max(self._peak, priority)
+        self._lowered = priority < self._peak
 
     def _heard_by_backup(self, state: Backup, priority: int, interval: Duration, now: Instant) -> None:
         # The hot path: one of these per advertisement of every Master we watch.
@@ -265,8 +286,10 @@ class VirtualRouter:
         # 6.1, Preempt_Mode: "the router that owns the IPvX address ... always preempts, independent of the setting".
         if self._priority == OWNER_PRIORITY:
             return True
-        if not self.parameters.preempt_mode:
+        if not self.preempts:
             return False
+        if not self.parameters.preempt_mode:
+            return True  # preempt_delay belongs to Preempt_Mode
         if not self.parameters.preempt_delay:
             return True
         return state.preempt_at is not None and state.preempt_at <= now
@@ -307,6 +330,7 @@ class VirtualRouter:
         return _SEND
 
     def _become_master(self, now: Instant) -> Outputs:
+        self._heard, self._lowered = None, False
         self._state = Master(now + self.parameters.advertisement_interval, now)
         return _TAKE_OVER
 

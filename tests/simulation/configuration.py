@@ -117,6 +117,7 @@ def _instance(config: HostConfig, name: str, priority: int, number: int) -> Inst
         advertisement_interval=config.advert,
         preempt_mode=config.preempt,
         preempt_delay=config.preempt_delay,
+        preempt_lowered=True,
     )
     weight = -30 if number else 0  # the first claim's instances go to FAULT, others lose priority
     return InstanceParameters(name, router, ("eth0",), (TrackUse("script", weight),))

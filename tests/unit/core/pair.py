@@ -103,7 +103,7 @@ class World:
             electors,
             bool(resume),
         )
-        router = RouterParameters(3, 51, priority, advert, preempt_mode=preempt)
+        router = RouterParameters(3, 51, priority, advert, preempt_mode=preempt, preempt_lowered=True)
         groups = (
             (GroupParameters(sync, instances, sync=True),)
             if sync

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from haagent.core.actions import (
@@ -26,6 +28,7 @@ from haagent.core.events import (
     SwitchoverRequested,
     TrackResult,
 )
+from haagent.core.group import GroupParameters
 from haagent.core.records import ClaimState
 from haagent.core.register import Record
 from haagent.core.tracking import TrackUse
@@ -169,6 +172,24 @@ class TestCrash:
         pair.add("a", 150, incarnation="2", preempt=False)
         pair.run(20)
         assert pair.masters() == ["b"]
+
+    @pytest.mark.parametrize("arbitrated", [True, False])
+    def test_without_preemption_a_master_that_sinks_is_replaced_and_does_not_come_back(
+        self, arbitrated: bool
+    ) -> None:
+        world = World()
+        for name, priority in (("a", 150), ("b", 100)):
+            use = TrackUse("chk", -100)
+            world.add(name, priority, preempt=False, arbitrated=arbitrated, uses=(use,))
+            world.do(name, TrackResult("chk", passed=True))
+        world.run(10)
+        assert world.masters() == ["a"]
+        world.do("a", TrackResult("chk", passed=False))
+        world.run(10)
+        assert world.masters() == ["b"]
+        world.do("a", TrackResult("chk", passed=True))
+        world.run(10)
+        assert world.masters() == ["b"]
 
 
 class TestLettingGo:
@@ -370,6 +391,33 @@ class TestSyncGroup:
         world.kill("a")
         world.run(6)
         assert world.masters("VI_1") == world.masters("VI_2") == ["b"]
+
+
+class TestReload:
+    @staticmethod
+    def regroup(world: World, *groups: GroupParameters) -> None:
+        for name, node in world.nodes.items():
+            for action in node.reconfigure(replace(node.parameters, groups=groups), world.now):
+                world._perform(name, node, action)
+            world.do(name, LinkChanged("eth0", up=True))
+
+    @pytest.mark.parametrize("arbitrated", [True, False])
+    def test_an_instance_moves_into_a_group_and_out_of_it(self, arbitrated: bool) -> None:
+        world = World()
+        for name, priority in (("a", 150), ("b", 100)):
+            world.add(name, priority, instances=("VI_1", "VI_2"), arbitrated=arbitrated)
+        world.run(10)
+        assert world.masters("VI_1") == world.masters("VI_2") == ["a"]
+        self.regroup(world, GroupParameters("both", ("VI_1", "VI_2"), sync=True))
+        world.run(20)
+        assert world.masters("VI_1") == world.masters("VI_2") == ["a"]
+        assert list(world.nodes["a"].groups) == ["both"]
+        self.regroup(world, GroupParameters("VI_1", ("VI_1",)), GroupParameters("VI_2", ("VI_2",)))
+        world.run(20)
+        assert world.masters("VI_1") == world.masters("VI_2") == ["a"]
+        world.do("a", Shutdown())
+        world.run(1)
+        assert world.nodes["a"].stopped
 
 
 class TestFailsafe:

@@ -183,3 +183,50 @@ def perform(fresh: VirtualRouter, kind: str, number: int, interval: int, now: in
         case _:
             source = IPv4Address(int(OURS) + number % 3 - 1)
             return fresh.advertisement_received(source, number, interval, now)
+
+
+def heard(fresh: VirtualRouter, *priorities: int, source: IPv4Address = PEER) -> bool:
+    """Let a Backup hear one advertisement a second; return whether its timer was never reset by the last one."""
+    for number, priority in enumerate(priorities, 1):
+        fresh.advertisement_received(source, priority, SECOND, T + number * SECOND)
+    state = fresh.state
+    assert isinstance(state, Backup)
+    return state.master_down_at < T + len(priorities) * SECOND + master_down_interval(
+        3, fresh.priority, SECOND
+    )
+
+
+@pytest.mark.parametrize(
+    ("priorities", "replaced"),
+    [
+        ((90, 90), False),  # it was never better: we only came back
+        ((150, 90), True),
+        ((150, 120), False),  # lowered, and still not worse than we
+        ((150, 90, 150), False),
+        ((150, 0, 90), False),  # another time as Master
+        ((80, 90, 85), True),
+    ],
+)
+def test_a_master_that_sinks_is_replaced_without_preemption(
+    priorities: tuple[int, ...], replaced: bool
+) -> None:
+    fresh = started(100, preempt_mode=False, preempt_lowered=True)
+    assert heard(fresh, *priorities) is replaced
+    assert fresh.preempts is (priorities in ((150, 90), (150, 120), (80, 90, 85)))
+    assert heard(started(100, preempt_mode=False), *priorities) is False
+
+
+def test_a_backup_that_was_away_does_not_measure_by_what_it_heard_before() -> None:
+    fresh = started(100, preempt_mode=False, preempt_lowered=True)
+    heard(fresh, 150)
+    fresh.interface_down(T + SECOND)
+    fresh.startup(T + SECOND)
+    assert heard(fresh, 90) is False
+    assert not fresh.preempts
+
+
+def test_another_master_is_not_measured_by_the_one_before() -> None:
+    fresh = started(100, preempt_mode=False, preempt_lowered=True)
+    heard(fresh, 150)
+    assert heard(fresh, 90, source=IPv4Address("192.0.2.253")) is False
+    assert not fresh.preempts
