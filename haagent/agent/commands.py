@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -46,13 +47,15 @@ class Commands:
         return registers_document(self._worker)
 
     async def _reload_command(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        problem = await self._worker.reloader.reload()
+        problem = await asyncio.shield(
+            self._worker.reloader.soon()
+        )  # it goes on when the client's time is over
         if problem:
             raise ControlError(problem)
         return {"reloaded": True}
 
     async def _event_command(self, event: Event, _arguments: dict[str, Any]) -> dict[str, Any]:
-        self._worker.deliver(event)
+        self._deliver(event)
         return {"done": True}
 
     async def _why(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class Commands:
             self._worker.node, self._peer_names(), arguments, self._worker.clock.read().now
         )
         epoch = self._worker.node.groups[event.claim].claim.epoch
-        self._worker.deliver(event)
+        self._deliver(event)
         arbitrated_here = self._worker.node.parameters.arbitrated
         return {
             "claim": event.claim,
@@ -77,8 +80,16 @@ class Commands:
             self._worker.node, self._peer_names(), arguments, self._worker.clock.read().now
         )
         LOG.warning("an operator vouches that %s is down", event.node)
-        self._worker.deliver(event)
+        self._deliver(event)
         return {"done": True}
+
+    def _deliver(self, event: Event) -> None:
+        """Feed the core. What fails half way ends the worker, here as anywhere: the client's answer would hide it."""
+        try:
+            self._worker.deliver(event)
+        except Exception as error:
+            context = {"message": f"{type(event).__name__} failed half way", "exception": error}
+            self._worker.loop.call_exception_handler(context)
 
     def _peer_names(self) -> tuple[str, ...]:
         configured = peers(self._worker.configuration, self._worker.run)

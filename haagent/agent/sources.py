@@ -10,6 +10,7 @@ from haagent.config.listening import check_listens, parse_listen
 from haagent.config.load import load
 from haagent.config.model import Configuration
 from haagent.config.votes import check_votes
+from haagent.effects.processes import withhold
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Sources:
     worker_pid_file: str | None = None
     namespace: str | None = None
     http: tuple[str, ...] = ()
+    log_file: str | None = None
+    log_facility: str | None = None
 
     def load(self) -> Configuration:
         """Return what the files mean now. Raises ConfigErrors or ConfigError."""
@@ -34,6 +37,8 @@ class Sources:
             own = tuple(parse_listen(word, "--http") for word in self.http)
             configuration = replace(configuration, daemon=replace(configuration.daemon, http=own))
             check_listens(configuration)
+        if configuration.arbiter is not None:  # scripts do not get a password_env
+            withhold(text for word, text in configuration.arbiter.settings if word == "password")
         timing(configuration)
         check_votes(configuration, self.node or configuration.daemon.node)
         return configuration

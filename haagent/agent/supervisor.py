@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import secrets
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import FrameType
 
-from haagent.agent import orphans, privileges
+from haagent.agent import node_lock, orphans, privileges
 from haagent.agent.dumps import FORWARDED
 from haagent.agent.front_process import FrontProcess
 from haagent.agent.parameters import Run, arbitrated, guards
@@ -34,6 +32,7 @@ from haagent.agent.worker import run_worker
 from haagent.config.model import Configuration, GlobalDefs
 from haagent.effects import framing, journal, namespace, scheduling
 from haagent.effects.addresses import Addresses
+from haagent.effects.confinement import die_with
 from haagent.effects.gate import open_gate
 from haagent.effects.interfaces import host_identity
 from haagent.effects.plugins import find_plugin, load_plugin
@@ -41,7 +40,6 @@ from haagent.effects.routes import Routes
 from haagent.errors import EX_SOFTWARE, ConfigError, EffectError, HaagentError
 
 LOG = logging.getLogger("haagent.supervisor")
-PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT = 10.0  # seconds from the first signal until the worker is killed
 QUICK_DEATH = 5.0  # a worker that lived shorter than this is restarted with growing pauses
 LONGEST_PAUSE = 5.0
@@ -183,7 +181,12 @@ def run_agent(sources: Sources) -> int:
     """Run the agent in the foreground until it is stopped; return the exit status. Raises HaagentError at start."""
     configuration = sources.load()
     node = sources.node or configuration.daemon.node
-    journal.configure(configuration.daemon.log_level, form=_form(configuration))
+    journal.configure(
+        configuration.daemon.log_level,
+        form=_form(configuration),
+        file=sources.log_file,
+        facility=sources.log_facility,
+    )
     for warning in configuration.warnings:
         LOG.warning("%s", warning)
     privileges.require()
@@ -196,8 +199,9 @@ def run_agent(sources: Sources) -> int:
         )
     if wanted := sources.namespace or configuration.net_namespace:
         namespace.enter(wanted)
-    lock = _lock(node)
-    run = Run(node, secrets.token_hex(4), host_identity())
+    lock = node_lock.take(node)
+    uptime = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    run = Run(node, secrets.token_hex(4), host_identity(), uptime=uptime)
     _warm_up(configuration)
     try:
         with pid_file(sources.pid_file, os.getpid()), _framed(configuration.globals):
@@ -233,7 +237,7 @@ def _fork(work: Callable[[], int]) -> int:
         return pid
     status = EX_SOFTWARE
     try:
-        _die_with(parent)
+        die_with(parent, signal.SIGTERM)  # then a worker hands over and leaves nothing behind
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -282,24 +286,6 @@ def _reloaded(sources: Sources, configuration: Configuration) -> Configuration:
     except ConfigError as error:
         LOG.error("the configuration became unusable; going on with the one of the start: %s", error)  # noqa: TRY400
         return configuration
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel for SIGTERM when the supervisor dies: then this worker hands over and leaves nothing behind."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(EX_SOFTWARE)
-
-
-def _lock(node: str) -> socket.socket:
-    """Take the lock of this node in this network namespace: an abstract socket, which the kernel drops with us."""
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        lock.bind(f"\0haagent/{node}")
-    except OSError as error:
-        lock.close()
-        raise EffectError(f"another haagent named {node} already runs in this network namespace") from error
-    return lock
 
 
 def _warm_up(configuration: Configuration) -> None:

@@ -1,8 +1,9 @@
 """TCP connections from anybody, within bounds: so many at a time, so long each.
 
 Promises: a connection is over ``DEADLINE`` after it was accepted, whatever its client does; when ``MOST`` are open the
-oldest is dropped for the new one, so that idle ones cannot keep a health check out; nothing a client does ends the
-listener. The address may be one that this host does not have yet.
+oldest one of the host that has most is dropped for the new one, so that neither idle connections nor a flood from a
+few hosts can keep a health check out; nothing a client does ends the listener. The address may be one that this host
+does not have yet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ipaddress import ip_address
 from typing import TypeAlias
 
 from haagent.config.model import Listen
+from haagent.control.crowd import Crowd, host_of
 
 LOG = logging.getLogger("haagent.control")
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -30,15 +32,24 @@ class Listener:
     """Serves every connection to ``listen`` by ``serve``, which may leave closing to the listener."""
 
     def __init__(self, listen: Listen, serve: Serve, *, deadline: float = DEADLINE, most: int = MOST) -> None:
-        self.listen, self._serve, self._deadline, self._most = listen, serve, deadline, most
-        self._open: dict[asyncio.Task[None], None] = {}  # in order of arrival
+        self.listen, self._serve, self._deadline = listen, serve, deadline
+        self._crowd: Crowd[asyncio.Task[None]] = Crowd(most)
+        self._open: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        """Listen. Raises OSError."""
+    async def start(self, bound: socket.socket | None = None) -> None:
+        """Listen, on a socket that somebody else has ``bound`` if it is given. Raises OSError."""
         self._server = await asyncio.start_server(
-            self._accept, sock=_bound(self.listen), limit=_BUFFER, backlog=_BACKLOG
+            self._accept, sock=bound or listening(self.listen), limit=_BUFFER, backlog=_BACKLOG
         )
+
+    async def retire(self, patience: float) -> None:
+        """Take no more connections, and close when those that are open have ended, or after ``patience`` seconds."""
+        if self._server is not None:
+            self._server.close()
+        if self._open:
+            await asyncio.wait(self._open, timeout=patience)
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Stop listening and drop every connection. Idempotent."""
@@ -54,11 +65,10 @@ class Listener:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._open) >= self._most:
-            oldest = next(iter(self._open))
-            del self._open[oldest]
-            oldest.cancel()
-        self._open[task] = None
+        self._open.add(task)
+        leaving = self._crowd.enter(task, host_of(writer))
+        if leaving is not None:
+            leaving.cancel()
         try:
             async with asyncio.timeout(self._deadline):
                 await self._serve(reader, writer)
@@ -68,7 +78,8 @@ class Listener:
         except Exception:
             LOG.exception("a connection to %s failed", self.listen)
         finally:
-            self._open.pop(task, None)
+            self._crowd.leave(task)
+            self._open.discard(task)
             writer.transport.abort()
 
 
@@ -81,7 +92,8 @@ async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         pass
 
 
-def _bound(listen: Listen) -> socket.socket:
+def listening(listen: Listen) -> socket.socket:
+    """Return a socket that listens. Raises OSError."""
     version = ip_address(listen.host).version
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -91,6 +103,7 @@ def _bound(listen: Listen) -> socket.socket:
         if version == 6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((listen.host, listen.port))
+        made.listen(_BACKLOG)
     except OSError:
         made.close()
         raise

@@ -1,7 +1,8 @@
 """The control socket: JSON lines over a Unix socket, one request, one reply. The protocol is in ``PROTOCOL.md``.
 
 Promises: commands that change something are for root and the agent's own user, as the kernel names the peer; no
-client can hold the agent up, make it remember much, or end it; a socket left by a dead agent is replaced, one of a
+client can hold the agent up, make it remember much, or end it; when too many are connected the user who has most of
+them loses his oldest, so that nobody keeps root out; a socket left by a dead agent is replaced, one of a
 living agent is not. May not interpret commands: the agent registers a handler for each.
 """
 
@@ -18,6 +19,7 @@ import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
+from haagent.control.crowd import Crowd
 from haagent.errors import ControlError
 
 LOG = logging.getLogger("haagent.control")
@@ -51,6 +53,7 @@ class ControlServer:
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[Any]] = set()
+        self._crowd: Crowd[asyncio.Task[Any]] = Crowd(MOST_CLIENTS)
 
     async def start(self) -> None:
         """Listen. Raises ControlError if another agent already does, or the path cannot be used."""
@@ -113,16 +116,21 @@ class ControlServer:
         assert task is not None
         self._clients.add(task)
         try:
-            if len(self._clients) <= MOST_CLIENTS:
-                await self._converse(reader, writer)
+            uid = _uid(writer.get_extra_info("socket"))
+            leaving = self._crowd.enter(task, str(uid))
+            if leaving is not None:
+                leaving.cancel()
+            await self._converse(reader, writer, trusted=uid in (0, os.geteuid()))
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the client left, sleeps, or we stop; streams log a cancelled handler as a defect
         finally:
+            self._crowd.leave(task)
             self._clients.discard(task)
             writer.transport.abort()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        trusted = _is_trusted(writer.get_extra_info("socket"))
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, trusted: bool
+    ) -> None:
         while True:
             try:
                 line = await asyncio.wait_for(reader.readline(), IDLE_TIMEOUT)
@@ -175,6 +183,6 @@ async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
     await asyncio.wait_for(writer.drain(), SEND_TIMEOUT)
 
 
-def _is_trusted(peer: socket.socket) -> bool:
+def _uid(peer: socket.socket) -> int:
     _, uid, _ = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return uid in (0, os.geteuid())
+    return int(uid)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from haagent.control.document import LATE_WRITE, InstanceStatus, Status
 from haagent.core.units import SECOND, Duration, Instant
@@ -37,6 +38,20 @@ class View:
     status: Status | None
     gate: GateView
     now: Instant
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``json.dumps`` takes: everything but ``now``, which is the reader's own."""
+        return {
+            "status": self.status.to_json() if self.status is not None else None,
+            "deadline": self.gate.deadline,
+            "epochs": dict(self.gate.epochs),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], now: Instant) -> View:
+        """Return the view that ``to_json`` made ``data`` of, at the moment ``now``. Raises ValueError."""
+        status = Status.from_json(data["status"]) if data["status"] is not None else None
+        return cls(status, GateView(data["deadline"], data["epochs"]), now)
 
     @property
     def alive(self) -> bool:

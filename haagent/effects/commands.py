@@ -36,11 +36,20 @@ def account_for(command: Command, defaults: GlobalDefs) -> Account:
     elif os.geteuid() == 0 and _exists(DEFAULT_USER):
         user, group = DEFAULT_USER, None
     else:
-        user, group = pwd.getpwuid(os.geteuid()).pw_name, None
+        return _own_account()
     account = _look_up(user, group)
     if account.uid != os.geteuid() and os.geteuid() != 0:
         raise CommandError(f"must run as user {user!r}, but haagent itself does not run as root")
     return account
+
+
+def _own_account() -> Account:
+    """Return ours, which may have no name: a container's user need not be in its files."""
+    uid = os.geteuid()
+    try:
+        return _look_up(pwd.getpwuid(uid).pw_name, None)
+    except KeyError:
+        return Account(str(uid), uid, os.getegid(), tuple(os.getgroups()))
 
 
 def _exists(user: str) -> bool:

@@ -197,8 +197,10 @@ class _Fifo:
         while True:
             try:
                 problem = await self._run_once(script)
-            except (CommandError, OSError) as error:
-                problem = str(error)
+            except Exception as error:
+                problem = (
+                    str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
+                )
             self._tell(
                 Noticed(self._fifo.path, "notify FIFO script ended", problem or "exited with status 0")
             )

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from haagent.config.model import Command, GlobalDefs
 from haagent.core.units import Duration, to_seconds
 from haagent.effects.commands import prepare
-from haagent.effects.processes import CommandError, describe, in_thread
+from haagent.effects.processes import CommandError, Launch, describe, in_thread
+
+_preparing: dict[tuple[Command, GlobalDefs, tuple[str, ...]], asyncio.Task[Launch]] = {}
 
 
 async def run_to_end(
@@ -33,6 +35,21 @@ async def run_to_end(
         return str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
 
 
+async def _prepared(command: Command, defaults: GlobalDefs, extra: tuple[str, ...]) -> Launch:
+    """Return the checked command; one attempt, and one thread, at a time, however long a hung server keeps it."""
+    key = command, defaults, extra
+
+    def forget(attempt: asyncio.Task[Launch]) -> None:
+        del _preparing[key]
+        if not attempt.cancelled():
+            attempt.exception()  # nobody may be waiting any more
+
+    if key not in _preparing:
+        _preparing[key] = asyncio.create_task(in_thread(functools.partial(prepare, *key)))
+        _preparing[key].add_done_callback(forget)
+    return await asyncio.shield(_preparing[key])
+
+
 async def _run(
     command: Command,
     defaults: GlobalDefs,
@@ -40,9 +57,8 @@ async def _run(
     timeout: Duration,
     extra: tuple[str, ...],
 ) -> str:
-    work = functools.partial(prepare, command, defaults, extra)
     async with asyncio.timeout(to_seconds(timeout)):
-        launch = await in_thread(work)
+        launch = await _prepared(command, defaults, extra)
     child, over = launch.start(environment), False
     try:
         over = await child.exited(timeout)

@@ -1,19 +1,20 @@
 """One other node on the peer channel: which of its messages are fresh, and whether its clock agrees with ours.
 
 Pure: times come in with every call. Promises that a body is handed on at most once, and only if it was written by
-the peer's present process for *this* process of ours; anything else is a hello's worth of news at most.
+the peer's present process for *this* link of ours; anything else is a hello's worth of news at most.
 
 Theory of operation
 -------------------
-Every process draws a random channel at its start. A message counts only if it is addressed to our channel, so
-whatever was recorded before our start is worth nothing. That leaves what an earlier process of the *peer* sent to
-us: a channel of the peer's is adopted only by a message that echoes a later number of ours than any message
-before. Our numbers only grow, so a recorded message can never bring an old channel back. Within a channel every
-number is taken once (``REORDERED`` numbers back at most): the same message over another network, or a replay,
-is dropped.
+Every link draws a random channel when it begins: at the start of its process, or when a reload names the peer
+again. A message counts only if it is addressed to our channel, so whatever was recorded before is worth nothing.
+That leaves what an earlier process of the *peer* sent to us: a channel of the peer's is adopted only by a message
+that echoes a later number of ours than any message before. Our numbers only grow, so a recorded message can never
+bring an old channel back. Within a channel every number is taken once (``REORDERED`` numbers back at most): the
+same message over another network, or a replay, is dropped.
 
 Two nodes that do not know each other say hello without an address (``toward`` ""), which proves nothing and is
-answered with a hello addressed to that channel. The answer to that proves both.
+answered with a hello addressed to that channel. The answer to that proves both. Each channel is answered rarely, and
+by its own count: a recorded hello that somebody repeats all the time must not keep a restarted peer waiting.
 
 Time from outside: each message says when it was sent on the peer's ``fast`` clock. Between two of them the peer's
 clock has advanced by some time, and so has ours; if ours by much less, ours stood still (a guest whose clock
@@ -30,7 +31,8 @@ from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, to_second
 from haagent.effects.peer_messages import Body, Discard, Echo, Envelope
 
 REORDERED = 256
-GREETING_PAUSE: Duration = 100 * MILLISECOND  # between two answers to hellos that prove nothing
+GREETING_PAUSE: Duration = 100 * MILLISECOND  # between two answers to one channel's hellos that prove nothing
+MOST_GREETED = 64  # channels whose last greeting is remembered; each was a process of the peer's once
 TOLERANCE: Duration = 20 * MILLISECOND  # of the elapsed-time check, for what nobody measured
 STRETCH: Duration = SECOND  # how long at least clocks are compared over
 
@@ -92,7 +94,7 @@ class Link:
         self._highest = 0
         self._seen = 0  # bit n: number ``_highest - n`` was taken
         self._last: tuple[int, Instant, Instant] | None = None  # number, sent, here of the newest message
-        self._greeted: Instant | None = None
+        self._greeted: dict[str, Instant] = {}  # by channel, in order of the greetings
 
     def write(self, body: Body, now: Instant) -> Envelope:
         """Return the next message to the peer, to be sent at once."""
@@ -126,9 +128,13 @@ class Link:
         """Answer a hello of somebody who does not know our channel; it may be a replay and changes nothing."""
         if envelope.toward or envelope.channel in (self.toward, ""):
             return Discard.STALE
-        if self._greeted is not None and now - self._greeted < GREETING_PAUSE:
+        greeted = self._greeted.get(envelope.channel)
+        if greeted is not None and now - greeted < GREETING_PAUSE:
             return Discard.STALE
-        self._greeted = now
+        self._greeted.pop(envelope.channel, None)
+        if len(self._greeted) >= MOST_GREETED:
+            del self._greeted[next(iter(self._greeted))]
+        self._greeted[envelope.channel] = now
         echo = Echo(envelope.number, envelope.sent, 0)
         return Accepted(answer=self._compose(envelope.channel, None, now, echo), proved=False)
 

@@ -64,7 +64,6 @@ class Peers:
         tell: Callable[[Report], object],
     ) -> None:
         self._loop, self._node, self._deliver, self._tell = loop, node, deliver, tell
-        self._channel = secrets.token_hex(8)
         self._clock = Clock()
         self._config: PeersConfig | None = None
         self._peers: dict[str, PeerState] = {}
@@ -85,7 +84,8 @@ class Peers:
         self._peers = {}
         for peer in config.nodes if config is not None else ():
             known = kept.get(peer.node)
-            link = known.link if known is not None else Link(self._node, self._channel, peer.node)
+            # A link that begins anew counts from 1 again, which its peer would take for replays on an old channel.
+            link = known.link if known is not None else Link(self._node, secrets.token_hex(8), peer.node)
             heard = known.heard if known is not None else None
             self._peers[peer.node] = PeerState(peer.addresses, link, heard)
         if self._timer is not None:

@@ -1,7 +1,8 @@
 """Starts one checked command and watches it until it is gone.
 
-Promises: no shell; a process group and session of its own; nothing inherited but the environment; it is ended when
-the process that started it ends; an exit status that was lost is a failure. May not decide what a result means.
+Promises: no shell; a process group and session of its own; nothing inherited but the environment, and of that neither
+what systemd told us nor a password; no capability of an agent that does not run as root; it is ended when the process
+that started it ends; an exit status that was lost is a failure. May not decide what a result means.
 
 How a command is started. A Python ``preexec_fn`` or ``user=`` makes ``subprocess`` fork, which blocks the event loop
 for the time it takes to copy the page tables (5 ms measured for 60 MB resident) and is not safe beside threads. With
@@ -21,7 +22,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,6 +40,16 @@ NOT_FOR_CHILDREN = (
     "LISTEN_PID",
     "JOURNAL_STREAM",
 )
+
+
+# systemd's AmbientCapabilities= would hand ours on. Those of root end with root's uid, or are root's scripts' to have.
+_WITHOUT_CAPABILITIES = ("--inh-caps=-all", "--ambient-caps=-all")
+_withheld: set[str] = set()
+
+
+def withhold(secrets: Iterable[str]) -> None:
+    """From now on no command gets an environment variable that holds one of these texts."""
+    _withheld.update(filter(None, secrets))
 
 
 class CommandError(EffectError):
@@ -64,7 +75,11 @@ class Launch:
 
     def start(self, environment: Mapping[str, str] | None = None) -> Child:
         """Start it; blocks for well under a millisecond. Raises CommandError."""
-        inherited = {key: value for key, value in os.environ.items() if key not in NOT_FOR_CHILDREN}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in NOT_FOR_CHILDREN and value not in _withheld
+        }
         try:
             process = self._spawn({**inherited, **(environment or {})})
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -88,6 +103,7 @@ class Launch:
         argv = [
             *(prefix or ()),
             *(self._identity() if become else ()),
+            *(_WITHOUT_CAPABILITIES if prefix and os.geteuid() != 0 else ()),
             *(["--"] if prefix else ()),
             *self.argv,
         ]

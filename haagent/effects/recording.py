@@ -134,7 +134,7 @@ class Writer:
     def _append(self, lines: list[Line]) -> None:
         data = b"".join(_as_bytes(line) for line in lines)
         try:
-            self._open_for(len(data)).write(data)
+            _write_whole(self._open_for(len(data)), data)
             self._failing = False
         except OSError as error:
             self.dropped += len(lines)
@@ -155,8 +155,14 @@ class Writer:
         self._file = os.fdopen(descriptor, "a+b", buffering=0)
         end = self._file.seek(0, os.SEEK_END)
         cut_short = end > 0 and os.pread(self._file.fileno(), 1, end - 1) != b"\n"
-        self._file.write((b"\n" if cut_short else b"") + _as_bytes(self._about))
+        _write_whole(self._file, (b"\n" if cut_short else b"") + _as_bytes(self._about))
         return self._file
+
+
+def _write_whole(file: IO[bytes], data: bytes) -> None:
+    """Write everything: a disk that is about to be full takes a part, and says so only the next time. Raises OSError."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _as_bytes(line: Mapping[str, Any]) -> bytes:

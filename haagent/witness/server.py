@@ -1,8 +1,9 @@
 """The witness as a process: listens, lets in who has the key, serves until it is told to end.
 
 Promises that strangers cannot shut out clients or use up memory: they have a short time to prove that they have the
-key, there are never more than a few of them, and the oldest goes when one more comes. A clean end answers what is
-being written, and leaves one file. A disk that fails ends the process: whoever starts it again finds out what is there.
+key, there are never more than a few of them, and for one more the host that has most of them loses its oldest. A
+clean end answers what is being written, and leaves one file. A disk that fails ends the process: whoever starts it
+again finds out what is there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from haagent.control.crowd import Crowd, host_of
 from haagent.effects.systemd import ServiceManager
 from haagent.effects.throttle import Throttle
 from haagent.errors import HaagentError
@@ -59,7 +61,7 @@ class Witness:
         self._store, self._options = store, options
         self._hints = Hints()
         self._committer = Committer(store, self._hints.tell)
-        self._strangers: dict[asyncio.StreamWriter, str] = {}
+        self._strangers: Crowd[asyncio.StreamWriter] = Crowd(MOST_STRANGERS)
         self._guests: dict[asyncio.StreamWriter, Guest] = {}
         self._handlers: set[asyncio.Task[None]] = set()
         self._throttle = Throttle(QUIET, burst=16)
@@ -117,24 +119,22 @@ class Witness:
         except (EOFError, OSError, TimeoutError):
             pass  # it went away, or did not prove anything in time
         finally:
-            self._strangers.pop(writer, None)
+            self._strangers.leave(writer)
             self._guests.pop(writer, None)
             writer.transport.abort()
             self._handlers.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        if len(self._strangers) >= MOST_STRANGERS:
-            oldest = next(iter(self._strangers))
-            del self._strangers[oldest]
-            oldest.transport.abort()
-        self._strangers[writer] = peer
+        leaving = self._strangers.enter(writer, host_of(writer))
+        if leaving is not None:
+            leaving.transport.abort()
         async with asyncio.timeout(GREETING_TIMEOUT):
             guest = Guest(await self._greet(reader, writer), self._committer, self._hints)
             if len(self._guests) >= MOST_GUESTS:
                 self._complain(f"one connection more than {MOST_GUESTS}", peer)
                 return
             await guest.open()
-        self._strangers.pop(writer, None)
+        self._strangers.leave(writer)
         self._guests[writer] = guest
         await guest.serve()
 

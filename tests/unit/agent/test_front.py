@@ -138,3 +138,43 @@ def test_a_front_that_does_not_stop_is_killed(monkeypatch) -> None:
     assert time.monotonic() - begun < 2
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_snapshot_that_cannot_be_written_any_more_does_not_make_a_living_agent_dead(tmp_path) -> None:
+    old = replace(status(left=SECOND, state="BACKUP"), gate=GateStatus("bpf"))
+    old = replace(old, written_boot_ns=boot_now() - 60 * SECOND)
+    write_snapshot(snapshot_path(str(tmp_path / "web-a.sock")), old)
+    assert not (await front(tmp_path).view()).alive
+
+    async def answer(_arguments: dict[str, object]) -> dict[str, object]:
+        return replace(status(left=SECOND), gate=GateStatus("bpf", "", boot_now() + SECOND)).to_json()
+
+    server = ControlServer(str(tmp_path / "web-a.sock"), {"status": answer})
+    await server.start()
+    try:
+        seen = await front(tmp_path).view()
+        assert (seen.alive, seen.instances[0].state) == (True, "MASTER")
+        assert not seen.gate.epochs  # of the gate the kernel's word counts, and it has none
+    finally:
+        await server.aclose()
+
+
+async def test_an_agent_that_does_not_answer_is_waited_for_once_a_second(tmp_path) -> None:
+    write_snapshot(snapshot_path(str(tmp_path / "web-a.sock")), status(left=60 * SECOND))
+    asked = 0
+
+    async def hang(_arguments: dict[str, object]) -> dict[str, object]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(30)
+        return {}
+
+    server = ControlServer(str(tmp_path / "web-a.sock"), {"status": hang})
+    await server.start()
+    try:
+        one = front(tmp_path)
+        for _ in range(20):
+            assert not (await one.view()).gate.epochs
+        assert asked == 1
+    finally:
+        await server.aclose()

@@ -132,16 +132,40 @@ async def test_a_line_that_is_too_long_is_refused(serve, path):
     assert "longer than 65536" in reply["error"]
 
 
-async def test_clients_that_sleep_do_not_keep_others_out_for_ever(serve, path, monkeypatch):
-    monkeypatch.setattr(server_module, "IDLE_TIMEOUT", 0.3)
+async def test_clients_that_sleep_do_not_keep_others_out(serve, path, monkeypatch):
+    monkeypatch.setattr(server_module, "IDLE_TIMEOUT", 0.5)
     await serve()
-    sleepers = [await asyncio.open_unix_connection(path) for _ in range(server_module.MOST_CLIENTS)]
-    with pytest.raises(ControlError):
-        await ask(path, "status", timeout=0.2)
-    await asyncio.sleep(0.4)
+    sleepers = [await asyncio.open_unix_connection(path) for _ in range(server_module.MOST_CLIENTS + 1)]
     assert await ask(path, "status") == {"seen": {}}
+    assert await asyncio.wait_for(sleepers[0][0].read(), 0.2) == b""  # the oldest had to leave for it
+    assert await asyncio.wait_for(sleepers[-1][0].read(), 2) == b""  # and the others sleep for too long
     for _, writer in sleepers:
         writer.close()
+
+
+@root_only
+async def test_another_user_cannot_keep_root_out(monkeypatch):
+    monkeypatch.setattr(server_module, "MOST_CLIENTS", 4)
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        path = f"{directory}/n.sock"
+        server = ControlServer(path, {"status": _empty})
+        await server.start()
+        os.chmod(path, 0o666)
+        reader, writer = await asyncio.open_unix_connection(path)
+        crowd = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CROWD, path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert await asyncio.wait_for(crowd.stdout.readline(), 20) == b"connected\n"
+            writer.write(b'{"command": "status"}\n')  # on a connection that is older than all of theirs
+            assert json.loads(await asyncio.wait_for(reader.readline(), 5))["ok"]
+            assert await ask(path, "status") == {}
+            writer.close()
+        finally:
+            crowd.kill()
+            await crowd.wait()
+            await server.aclose()
 
 
 async def test_a_client_that_leaves_early_hurts_nobody(serve, path):
@@ -165,6 +189,17 @@ with socket.socket(socket.AF_UNIX) as client:
     client.connect(sys.argv[1])
     client.sendall(b'{"command": "%s"}\\n' % sys.argv[2].encode())
     print(client.recv(65536).decode(), end="")
+"""
+
+
+CROWD = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+clients = [socket.socket(socket.AF_UNIX) for _ in range(12)]
+for client in clients:
+    client.connect(sys.argv[1])
+print("connected", flush=True)
+sys.stdin.read()
 """
 
 

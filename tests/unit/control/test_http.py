@@ -146,6 +146,23 @@ async def test_idle_connections_cannot_keep_a_health_check_out(port) -> None:
         writer.close()
 
 
+async def test_a_flood_from_another_host_does_not_push_a_request_out(port) -> None:
+    async def crowd() -> list[asyncio.StreamWriter]:
+        return [
+            (await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0)))[1]
+            for _ in range(12)
+        ]
+
+    flood = await crowd()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /primary HTTP/1.0\r\n")
+    flood += await crowd()  # three times what is allowed, while the request is under way
+    writer.write(b"\r\n")
+    assert status(await asyncio.wait_for(reader.read(), 5)) == 200
+    for one in (writer, *flood):
+        one.close()
+
+
 async def test_a_defect_in_an_answer_ends_one_connection_only(caplog) -> None:
     async def broken(target: str) -> Response:
         if target == "/bad":

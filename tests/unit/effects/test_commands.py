@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,18 @@ def test_a_bare_name_is_looked_up_in_the_trusted_path_only(monkeypatch, safe):
     script(safe / "true")
     monkeypatch.setenv("PATH", str(safe))
     assert find_program(Command(("true",))) in ("/usr/bin/true", "/bin/true")
+
+
+NAMELESS = """
+from haagent.config.model import Command, GlobalDefs
+from haagent.effects.commands import account_for
+print(account_for(Command(("x",)), GlobalDefs()))
+"""
+
+
+@root_only
+def test_an_agent_whose_user_has_no_name_runs_commands_as_itself() -> None:
+    argv = ["setpriv", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--reuid=54321",
+            "--regid=54322", "--clear-groups", sys.executable, "-c", NAMELESS]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.stdout == "Account(name='54321', uid=54321, gid=54322, groups=())\n", done.stderr

@@ -22,7 +22,15 @@ from haagent.core.failsafe import PromiseReply, PromiseRequest
 from haagent.core.records import Holder
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import MILLISECOND, SECOND, Instant
-from haagent.effects.peer_link import GREETING_PAUSE, REORDERED, TOLERANCE, Accepted, Link, OutsideTime
+from haagent.effects.peer_link import (
+    GREETING_PAUSE,
+    MOST_GREETED,
+    REORDERED,
+    TOLERANCE,
+    Accepted,
+    Link,
+    OutsideTime,
+)
 from haagent.effects.peer_messages import LARGEST, Discard, Echo, Envelope, check_key, seal, unseal
 from haagent.effects.peers import PeerEvent, Peers
 from haagent.errors import ConfigError
@@ -239,6 +247,20 @@ def test_old_hellos_are_answered_rarely_and_change_nothing(pair: Pair) -> None:
     assert pair.carry(pair.a.write(ASK, pair.now), pair.b) == Accepted(ASK)
 
 
+def test_an_old_hello_repeated_all_the_time_does_not_keep_a_restarted_peer_waiting(pair: Pair) -> None:
+    recorded = Envelope("a", "b", "A0", "", 1, 5)
+    pair.a = Link("a", "A2", "b")
+    pair.carry(recorded, pair.b)
+    pair.meet()
+    assert pair.b.toward == "A2"
+
+
+def test_greetings_are_remembered_in_bounded_memory(pair: Pair) -> None:
+    for number in range(3 * MOST_GREETED):
+        assert isinstance(pair.carry(Envelope("a", "b", f"A0-{number}", "", 1, 5), pair.b), Accepted)
+    assert len(pair.b._greeted) == MOST_GREETED
+
+
 def test_an_echo_of_what_was_never_sent_proves_nothing(pair: Pair) -> None:
     claimed = Envelope("a", "b", "A9", "B1", 1, 5, Echo(10**9, 5, 0), GRANT)
     assert pair.carry(claimed, pair.b) is Discard.STALE
@@ -367,7 +389,7 @@ async def test_a_restarted_node_is_known_again_at_once(port: int) -> None:
     async with channel("a", config("a", port)) as (a, heard, _):
         for _ in range(2):
             async with channel("b", config("b", port)) as (b, _, _):
-                await until(lambda b=b: a.status()["b"].link.toward == b._channel)
+                await until(lambda b=b: a.status()["b"].link.toward == b.status()["a"].link.channel)
                 await until(lambda b=b: b.status()["a"].link.toward)
                 b.send(SendToPeer("a", GRANT))
                 await until(lambda: heard)
@@ -431,6 +453,21 @@ async def test_a_reload_keeps_the_links_that_stay(port: int) -> None:
             a.reconfigure(config("a", port, b"short"))
         b.reconfigure(None)
         assert not b.status()
+
+
+async def test_a_peer_that_a_reload_names_again_is_known_again_at_once(port: int) -> None:
+    async with channel("a", config("a", port)) as (a, _, _), channel("b", config("b", port)) as (b, heard, _):
+        await until(lambda: a.status()["b"].link.toward and b.status()["a"].link.toward)
+        for _ in range(500):  # a channel that has been up for a while; b takes what is far ahead
+            a.status()["b"].link.write(None, 0)
+        a.send(SendToPeer("b", ASK))
+        await until(lambda: heard)
+        a.reconfigure(None)
+        a.reconfigure(config("a", port))
+        await until(lambda: a.status()["b"].link.toward)
+        heard.clear()
+        a.send(SendToPeer("b", ASK))
+        await until(lambda: heard)
 
 
 async def test_an_address_that_is_not_there_does_not_stop_the_node() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -252,6 +253,27 @@ def test_a_place_that_cannot_be_written_is_said_once_and_stops_nothing(make, tmp
     assert [record.getMessage() for record in caplog.records] == [
         f"flight recorder: {blocked}/events.jsonl: Not a directory; events are not recorded"
     ]
+
+
+def test_a_disk_that_takes_a_part_costs_what_did_not_fit_and_nothing_after_it(make, path):
+    """RLIMIT_FSIZE cuts a write short as a full disk does: what fits is taken, and only the next write fails."""
+    recorder = make()
+    recorder.record(DeadlineReached(), at(1))
+    recorder.urgent()
+    until(lambda: os.path.exists(path) and "DeadlineReached" in Path(path).read_text())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(path).st_size + 10, hard))
+    try:
+        recorder.record(TrackResult("lost", passed=True), at(2))
+        recorder.urgent()
+        until(lambda: recorder.dropped == 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    recorder.record(TrackResult("kept", passed=True), at(3))
+    recorder.close()
+    (found,) = read_recordings(path, Codec())
+    assert [entry.event for entry in found.entries] == [DeadlineReached(), TrackResult("kept", passed=True)]
+    assert found.unreadable == 1
 
 
 def test_an_event_nobody_taught_the_codec_is_noted_and_the_others_are_kept(make, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -19,6 +20,7 @@ from haagent.config.model import (
 from haagent.core.actions import AskVeto
 from haagent.core.events import VetoAnswered
 from haagent.core.units import MILLISECOND, SECOND
+from haagent.effects.commands import prepare
 from haagent.effects.veto_scripts import VetoScripts
 
 QUESTION = AskVeto("VI_1", "takeover", "node2", 7, 150)
@@ -81,6 +83,26 @@ async def test_a_hung_script_is_ended_and_is_a_veto(asked) -> None:
     answer = await asked(configuration({"VI_1": shell("sleep 60", timeout=300 * MILLISECOND)}))
     assert answer.veto == "vetoed by /bin/sh: ended after 0.3 s"
     assert time.monotonic() - begun < 3
+
+
+async def test_a_file_server_that_hangs_is_a_veto_at_every_question_and_keeps_one_thread(
+    asked, monkeypatch
+) -> None:
+    answered, looked = threading.Event(), []
+
+    def hang(*arguments):
+        looked.append(arguments)
+        answered.wait(10)
+        return prepare(*arguments)
+
+    monkeypatch.setattr("haagent.effects.one_command.prepare", hang)
+    vetoed = configuration({"VI_1": shell("exit 0", 50 * MILLISECOND)})
+    for _ in range(4):
+        assert "hangs" in (await asked(vetoed)).veto
+    assert len(looked) == 1
+    answered.set()
+    await asyncio.sleep(0.1)
+    assert await asked(configuration({"VI_1": shell("exit 0")})) == VetoAnswered("VI_1", "")
 
 
 async def test_a_group_is_asked_first_and_then_its_members_until_one_objects(asked, tmp_path) -> None:

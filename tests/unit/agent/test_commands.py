@@ -1,0 +1,58 @@
+"""Commands that fail half way: the worker must not go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from haagent.agent.commands import Commands
+from haagent.agent.reloading import Reloader
+from haagent.agent.worker import Worker
+from haagent.control.client import RefusedError, request
+from haagent.control.server import ControlServer
+
+
+class FailingWorker:
+    """As much of a worker as a command needs; every effect fails, and its loop remembers the crash."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.crashes: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda _loop, context: self.crashes.append(context))
+        self.reloader = Reloader(cast("Worker", self))
+
+    def deliver(self, _event: object) -> None:
+        raise KeyError("eth0")
+
+    @property
+    def service(self) -> object:
+        raise KeyError("service")
+
+
+@pytest.fixture
+async def failing() -> FailingWorker:
+    return FailingWorker()
+
+
+async def ask(worker: FailingWorker, path: str, command: str) -> None:
+    server = ControlServer(path, Commands(cast("Worker", worker)).handlers())
+    await server.start()
+    try:
+        await asyncio.to_thread(request, path, command)
+    finally:
+        await server.aclose()
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+async def test_an_event_that_fails_half_way_ends_the_worker(failing, tmp_path, command) -> None:
+    await ask(failing, str(tmp_path / "n1.sock"), command)
+    (crash,) = failing.crashes
+    assert isinstance(crash["exception"], KeyError)
+
+
+async def test_a_reload_that_fails_half_way_ends_the_worker(failing, tmp_path) -> None:
+    with pytest.raises(RefusedError):
+        await ask(failing, str(tmp_path / "n1.sock"), "reload")
+    assert any(isinstance(crash.get("exception"), KeyError) for crash in failing.crashes)
