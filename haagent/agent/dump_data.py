@@ -147,7 +147,10 @@ def _addresses(configured: VrrpInstance, *, installed: bool) -> Iterator[str]:
         yield f"   Unicast TTL = {configured.unicast.ttl}"
         yield f"   Check unicast src : {'yes' if configured.unicast.check_source else 'no'}"
         yield "   Unicast Peer :"
-        yield from (f"     {peer}" for peer in configured.unicast.peers)
+        limits = {peer: (least, most) for peer, least, most in configured.unicast.hops}
+        for peer in configured.unicast.peers:
+            least, most = limits.get(peer, (0, 255))
+            yield f"     {peer} min_ttl {least} max_ttl {most}"
     for title, entries in (("Routes", configured.routes), ("Rules", configured.rules)):
         if entries:
             yield f"   Virtual {title} :"

@@ -6,6 +6,7 @@ peers block, a systemd drop-in); may not write any of it. The reasons are in doc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -105,7 +106,7 @@ _DIFFERENCES: tuple[tuple[Callable[[Configuration], list[str]], str, str], ...] 
     (
         _weighted_without_preemption,
         "'nopreempt' makes a MASTER ignore what its weights say",
-        "weights count: a MASTER whose check fails hands over to a node that is better now",
+        "a haagent BACKUP that is better now, and heard the MASTER's priority sink, takes over; one that comes back waits",
     ),
     (
         _scripts,
@@ -176,5 +177,13 @@ def _addresses(configuration: Configuration) -> tuple[str, ...]:
 
 def _drop_in(files: Sequence[str], extra: str) -> str:
     """Return the drop-in for haagent.service."""
-    options = " ".join(f"-f {name}" for name in (*files, extra))
+    options = " ".join(f"-f {_word(name)}" for name in (*files, extra))
     return f"[Service]\nExecStart=\nExecStart=haagent run {options}\n"
+
+
+def _word(text: str) -> str:
+    """Return ``text`` as one word of systemd's ExecStart=: quoted if need be, without specifiers and variables."""
+    literal = text.replace("%", "%%").replace("$", "$$")
+    if re.fullmatch(r"[\w.,:/@+=%$-]+", literal):
+        return literal
+    return '"{}"'.format(literal.replace("\\", "\\\\").replace('"', '\\"'))

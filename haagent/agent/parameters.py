@@ -42,12 +42,16 @@ MULTICAST = {4: "224.0.0.18", 6: "ff02::12"}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one node: the supervisor's, handed to each worker. ``resumed``: an earlier worker of it died."""
+    """One run of one node: the supervisor's, handed to each worker. ``resumed``: an earlier worker of it died.
+
+    ``uptime``: how long the host had been running when it began.
+    """
 
     node: str
     incarnation: str
     host: str
     resumed: bool = False
+    uptime: Duration = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,9 @@ def node_parameters(
         groups=groups(configuration),
         trackers=_trackers(configuration),
         arbitrated=arbitrated(configuration),
-        startup_delay=configuration.globals.startup_delay,
+        startup_delay=max(
+            configuration.globals.startup_delay, configuration.globals.delay_after_boot - run.uptime
+        ),
         tenure=configuration.daemon.minimum_tenure,
         resume=resume,
     )
@@ -210,6 +216,7 @@ def _instance(instance: VrrpInstance, configuration: Configuration) -> InstanceP
             advertisement_interval=instance.advert_interval,
             preempt_mode=instance.preempt,
             preempt_delay=instance.preempt_delay,
+            preempt_lowered=True,
             down_timer_adverts=instance.down_timer_adverts,
             lower_priority_no_advert=instance.lower_prio_no_advert,
             higher_priority_send_advert=instance.higher_prio_send_advert,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from haagent.agent.parameters import (
     arbitrated,
+    groups,
     guards,
     host_settings,
     link_delays,
@@ -44,11 +45,12 @@ class Reloader:
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[str]] = set()
 
-    def soon(self) -> None:
-        """Reload in the background."""
+    def soon(self) -> asyncio.Task[str]:
+        """Reload in the background; the task's result is that of ``reload``."""
         task = self._worker.loop.create_task(self.reload(), name="reload")
         self._reloads.add(task)
         task.add_done_callback(self._reloaded)
+        return task
 
     def _reloaded(self, task: asyncio.Task[str]) -> None:
         self._reloads.discard(task)
@@ -67,7 +69,6 @@ class Reloader:
             try:
                 fresh = await in_thread(self._worker.sources.load)
                 self._refuse_what_needs_a_restart(fresh)
-                self._refuse_groups_that_would_wait(fresh)
             except (ConfigErrors, ConfigError) as error:
                 LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
                 self._worker.service.ready()
@@ -86,24 +87,18 @@ class Reloader:
         if fresh.net_namespace != self._worker.configuration.net_namespace:
             raise ConfigError("another net_namespace needs a restart")
 
-    def _refuse_groups_that_would_wait(self, fresh: Configuration) -> None:
-        waiting = _waiting(self._worker.configuration, fresh)
-        for group in fresh.groups:
-            if named := waiting & set(group.members):
-                raise ConfigError(
-                    f"{', '.join(sorted(named))} in group {group.name} has what an instance of another name had",
-                    group.place,
-                    "keep the name, or restart",
-                )
-
     def _without_what_must_wait(self, fresh: Configuration) -> Configuration:
-        """Leave out instances that have what a leaving one still guards (it was renamed), and come back for them."""
+        """Leave out what another claim still guards (it was renamed, or moved to another group), and come back for it."""
         waiting = _waiting(self._worker.configuration, fresh)
         if not waiting:
             return fresh
-        LOG.info("%s waits until its predecessor has let go", ", ".join(sorted(waiting)))
+        LOG.info("%s: first what was there before lets go", ", ".join(sorted(waiting)))
         self._worker.loop.call_later(LETTING_GO, self.soon)
-        return replace(fresh, instances=tuple(i for i in fresh.instances if i.name not in waiting))
+        return replace(
+            fresh,
+            instances=tuple(i for i in fresh.instances if i.name not in waiting),
+            groups=tuple(g for g in fresh.groups if waiting.isdisjoint(g.members)),
+        )
 
     def _take_over(self, fresh: Configuration) -> None:
         worker = self._worker
@@ -121,6 +116,7 @@ class Reloader:
         worker.accept_filter.reconfigure(both.instances)
         worker.link_delays.reconfigure(link_delays(fresh))
         worker.listener.reconfigure(fresh.instances)
+        worker.paced.reconfigure(fresh.announce_paces)
         worker.watch.reconfigure(both.instances, tracked_interfaces(worker.configuration))
         parameters = node_parameters(fresh, worker.run, ())
         actions = worker.node.reconfigure(parameters, reading.now)
@@ -139,7 +135,24 @@ class Reloader:
 
 
 def _waiting(before: Configuration, fresh: Configuration) -> set[str]:
-    """Return the new instances that guard what an instance that is to leave guards: one thing has one claim."""
+    """Return the instances whose old claim, or that of what they guard, must be let go first: one thing has one claim.
+
+    And with them those that are to be in one group with such an instance.
+    """
+    old, new = _claims(before), _claims(fresh)
+    waiting = {name for name in old.keys() & new.keys() if old[name] != new[name]} | _renamed(before, fresh)
+    return {
+        name for group in groups(fresh) if not waiting.isdisjoint(group.members) for name in group.members
+    }
+
+
+def _claims(configuration: Configuration) -> dict[str, str]:
+    """Return every instance's claim."""
+    return {name: group.name for group in groups(configuration) for name in group.members}
+
+
+def _renamed(before: Configuration, fresh: Configuration) -> set[str]:
+    """Return the new instances that guard what an instance that is to leave guards."""
     names, kept = ({i.name for i in configuration.instances} for configuration in (before, fresh))
     leaving = replace(before, groups=(), instances=tuple(i for i in before.instances if i.name not in kept))
     coming = replace(fresh, groups=(), instances=tuple(i for i in fresh.instances if i.name not in names))
@@ -155,7 +168,7 @@ def _union(before: Configuration, fresh: Configuration) -> Configuration:
     """Return ``fresh`` with the instances that are on their way out, which must still be let go in order."""
     kept = {instance.name for instance in fresh.instances}
     leaving = tuple(instance for instance in before.instances if instance.name not in kept)
-    groups = {group.name for group in fresh.groups}
-    members = {name for group in before.groups if group.name not in groups for name in group.members}
-    old_groups = tuple(g for g in before.groups if g.name not in groups and not members & kept)
+    named = {group.name for group in fresh.groups}
+    members = {name for group in before.groups if group.name not in named for name in group.members}
+    old_groups = tuple(g for g in before.groups if g.name not in named and not members & kept)
     return replace(fresh, instances=(*fresh.instances, *leaving), groups=(*fresh.groups, *old_groups))

@@ -69,6 +69,7 @@ from haagent.core.reports import Report, SessionChanged, Stopped
 from haagent.core.units import SECOND, Instant, to_seconds
 from haagent.effects.accept_filter import AcceptFilter
 from haagent.effects.addresses import Addresses
+from haagent.effects.announce_pace import PacedAnnouncer
 from haagent.effects.announcements import AnnouncementListener, Announcer
 from haagent.effects.arbitration import Arbitration, arbiter_options
 from haagent.effects.clock import Clock, Reading
@@ -115,6 +116,7 @@ class Worker:
         self.addresses = Addresses(self.loop, self.deliver)
         self.sockets = VrrpSockets(self.loop, self.deliver)
         self.announcer = Announcer()
+        self.paced = PacedAnnouncer(self.loop, self.announcer.announce, configuration.announce_paces)
         self.listener = AnnouncementListener(self.loop, self.deliver)
         self.link_delays = LinkDelays(self.deliver, link_delays(configuration))
         self.watch = NetworkWatch(self.link_delays.take, self.addresses)
@@ -136,6 +138,7 @@ class Worker:
         self.recorder = self._open_recorder(parameters)
         self._housekeeper: asyncio.TimerHandle | None = None
         self._snapshot_due: asyncio.TimerHandle | None = None
+        self._snapshot_failed = False
         self._rounds = 0
 
     # -- life
@@ -187,6 +190,7 @@ class Worker:
         self._remove_remains()
         self.timer.close()
         self.listener.close()
+        self.paced.close()
         self.announcer.close()
         await self.sockets.aclose()
         await self.addresses.aclose()
@@ -286,6 +290,7 @@ class Worker:
                 self.addresses.install(instance, self._lifetime())
                 self.routes.install(instance)
             case RemoveAddresses(instance):
+                self.paced.forget(instance)
                 self.routes.remove(instance)
                 self.addresses.remove(instance)
             case ExtendGate() | OpenGate() | CloseGate():
@@ -318,11 +323,8 @@ class Worker:
 
     def _announce(self, instance: str, rounds: int) -> None:
         configured = self.instances.get(instance)
-        if configured is None:
-            return
-        for _ in range(rounds):
-            if self.announcer.announce(configured) is not None:
-                return  # the gate is closed, or the interface is gone; repetitions are planned
+        if configured is not None:
+            self.paced.announce(configured, rounds)
 
     def tell(self, report: Report) -> None:
         """Let everybody who reads reports read this one."""
@@ -385,7 +387,13 @@ class Worker:
         try:
             write_snapshot(snapshot_path(self.socket_path), status_document(self))
         except OSError as error:
-            LOG.debug("status snapshot not written: %s", error)
+            if not self._snapshot_failed:
+                LOG.warning(
+                    "status snapshot not written: %s; who reads the file takes this agent for dead", error
+                )
+            self._snapshot_failed = True
+        else:
+            self._snapshot_failed = False
 
     # -- the arbiter
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from haagent import __version__
+from haagent.effects.log_targets import DEFAULT_FILE, FACILITIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 VERSION = f"""haagent {__version__}, with the configuration and command line of Keepalived v2.2.7
@@ -28,9 +29,7 @@ _ACCEPTED = (
     ("", "--all", False, "one worker does everything"),
     ("-l", "--log-console", False, "it always logs to standard error"),
     ("-D", "--log-detail", False, "see log_level in the haagent block"),
-    ("-S", "--log-facility", True, "the journal keeps what is logged"),
-    ("-G", "--no-syslog", False, "there is no syslog"),
-    ("-g", "--log-file", True, "it always logs to standard error"),
+    ("-G", "--no-syslog", False, "there is no syslog without -S"),
     ("", "--flush-log-file", False, "every line is flushed"),
     ("-X", "--release-vips", False, "addresses are always let go of"),
     (
@@ -71,6 +70,23 @@ def keepalived_options(command: F) -> F:
             help="For the files it makes, e.g. 0177.",
             callback=_umask,
             expose_value=False,
+        ),
+        click.option(
+            "-g",
+            "--log-file",
+            "log_file",
+            is_flag=False,
+            flag_value=DEFAULT_FILE,
+            metavar="[FILE]",
+            help=f"Log to a file, too.  [without FILE: {DEFAULT_FILE}]",
+        ),
+        click.option(
+            "-S",
+            "--log-facility",
+            "log_facility",
+            type=click.Choice(list(FACILITIES)),
+            metavar="FACILITY",
+            help="Log to syslog, too: user, daemon, local0 to local7, or 0 to 7.",
         ),
         click.option("-s", "--namespace", "namespace", metavar="NAME", help="Run in this network namespace."),
         click.option(

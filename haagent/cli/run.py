@@ -47,6 +47,8 @@ def run(  # noqa: PLR0917 - click calls it, by name
     http: tuple[str, ...],
     pid_file: str | None,
     worker_pid_file: str | None,
+    log_file: str | None,
+    log_facility: str | None,
     namespace: str | None,
     test: str | None,
     dump: bool,
@@ -65,6 +67,7 @@ def run(  # noqa: PLR0917 - click calls it, by name
     sources = Sources(
         files or (DEFAULT,), arbiter, config_id, node, run_directory,
         pid_file=pid_file, worker_pid_file=worker_pid_file, namespace=namespace, http=http,
+        log_file=log_file, log_facility=log_facility,
     )  # fmt: skip
     try:
         if dump:

@@ -1,25 +1,28 @@
 """The lines of virtual_ipaddress and virtual_ipaddress_excluded, in the words of ``ip address add``.
 
 Promise: an address that cannot be understood is an error (keepalived drops it and goes on without). Addresses of
-another family than the instance's, and duplicates, are left out with a warning, as keepalived leaves them out.
+another family than the instance's, and duplicates, are left out with a warning, as keepalived leaves them out; so are
+options that do not fit their address (a label of IPv6, a broadcast address beside a peer).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
 from haagent.config.model import IPAddress, VirtualAddress
+from haagent.config.routing import SCOPES, named
 from haagent.config.tree import Statement
-from haagent.config.values import interface
+from haagent.config.values import address, interface
 from haagent.errors import ConfigError
 
 _VALUED = frozenset({"dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft", "track_group"})
-_FLAGS = frozenset({"no_track", "-nodad", "home", "mngtmpaddr", "noprefixroute", "autojoin", "use_vmac"})
-_NOT_SET = frozenset({"home", "mngtmpaddr", "noprefixroute", "autojoin", "track_group"})
+_KERNEL_FLAGS = ("home", "mngtmpaddr", "noprefixroute", "autojoin")
+_FLAGS = frozenset({"no_track", "-nodad", "use_vmac", *_KERNEL_FLAGS})
+_LONGEST_WITH_BROADCAST = 30
 
 
 @dataclass(slots=True)
@@ -36,40 +39,86 @@ def read_addresses(lines: Iterable[Statement], device: str, messages: Messages) 
             messages.error(f"unexpected block after {line.keyword!r}", line.place, "one address a line")
             continue
         try:
-            address = _read_address(line, device, messages)
+            one = _read_address(line, device, messages)
         except ConfigError as error:
             messages.add(error)
             continue
-        if address.address in found:
-            messages.warning(f"address {address.address} is given twice; the first one counts", line.place)
-        found.setdefault(address.address, address)
+        if one.address in found:
+            messages.warning(f"address {one.address} is given twice; the first one counts", line.place)
+        found.setdefault(one.address, one)
     return list(found.values())
 
 
 def _read_address(line: Statement, device: str, messages: Messages) -> VirtualAddress:
-    parsed = _interface_address(line.words[0])
-    ip = parsed[0]
+    ip, length = _interface_address(line.words[0])
     options = _options(line, messages)
     values = options.values
-    for name in ("label", "scope", "brd"):
-        if name in values and ip.version == 6:
-            raise ConfigError(f"{name} is for IPv4 addresses", values[name].place)
+    if "peer" in values:
+        length = _beside_peer(values, ip, length, messages)
+    _drop_unfitting(values, ip, length, messages)
     label = values.get("label")
     if label is not None and len(label.text.encode()) > 15:
         raise ConfigError(f"label {label.text!r} is too long", label.place, "at most 15 characters")
     return VirtualAddress(
         address=ip,
-        prefix_length=parsed[1],
+        prefix_length=length,
         device=interface(values["dev"], "dev") if "dev" in values else device,
         label=label.text if label else None,
-        scope=values["scope"].text if "scope" in values else None,
+        scope=_scope(values["scope"]) if "scope" in values else None,
         broadcast=_broadcast(values["brd"]) if "brd" in values else None,
-        peer=str(_interface_address(values["peer"])[0]) if "peer" in values else None,
-        preferred_lifetime=_preferred(values.get("preferred_lft"), ip, parsed[1]),
+        peer=str(_alone(values["peer"], ip.version, "peer")) if "peer" in values else None,
+        preferred_lifetime=_preferred(values.get("preferred_lft"), ip, length),
         nodad="-nodad" not in options.flags,
         no_track="no_track" in options.flags,
         own_mac="use_vmac" in options.flags,
+        flags=tuple(_flags(line, options, ip, length, messages)),
     )
+
+
+def _flags(
+    line: Statement, options: _Options, ip: IPAddress, length: int, messages: Messages
+) -> Iterator[str]:
+    """Yield the flags for the kernel, without those it would refuse the whole address for."""
+    for name in _KERNEL_FLAGS:
+        if name not in options.flags:
+            continue
+        if (name == "mngtmpaddr" and (ip.version == 4 or length != 64)) or (
+            name == "autojoin" and not ip.is_multicast
+        ):
+            what = "IPv6 with /64" if name == "mngtmpaddr" else "a multicast address"
+            messages.warning(f"{name} of {ip} is left out: it is for {what}", line.place)
+            continue
+        yield name
+
+
+def _beside_peer(values: dict[str, Token], ip: IPAddress, length: int, messages: Messages) -> int:
+    """Return the length of an address with a peer: it is a whole address. A peer with a length is left out."""
+    peer = values["peer"]
+    if "/" in peer.text:
+        del values["peer"]
+        messages.warning(f"peer of {ip} is left out: a peer has no /LENGTH", peer.place, "peer ADDRESS")
+        return length
+    if length != ip.max_prefixlen:
+        messages.warning(f"/{length} of {ip} is left out: an address with a peer has no /LENGTH", peer.place)
+    return ip.max_prefixlen
+
+
+def _drop_unfitting(values: dict[str, Token], ip: IPAddress, length: int, messages: Messages) -> None:
+    """Leave out, with a warning, what keepalived leaves out."""
+    broadcast = values.get("brd")
+    if ip.version == 6:
+        if broadcast is not None:
+            raise ConfigError("brd is for IPv4 addresses", broadcast.place)
+        unfitting = dict.fromkeys(("label", "scope"), "it is for IPv4 addresses")
+    elif "peer" in values:
+        unfitting = {"brd": "the address has a peer"}
+    elif broadcast is not None and broadcast.text in ("+", "-") and length > _LONGEST_WITH_BROADCAST:
+        unfitting = {"brd": f"a /{length} has no broadcast address"}
+    else:
+        return
+    for name, why in unfitting.items():
+        if name in values:
+            messages.warning(f"{name} of {ip} is left out: {why}", values.pop(name).place)
 
 
 def _options(line: Statement, messages: Messages) -> _Options:
@@ -78,8 +127,10 @@ def _options(line: Statement, messages: Messages) -> _Options:
     words = iter(line.values)
     for word in words:
         name = word.text
-        if name in _NOT_SET:
-            messages.warning(f"{name} is not set on the address", word.place, once=f"address {name}")
+        if name == "track_group":
+            messages.warning(
+                "track_group is not supported: nothing tracks the address", word.place, once=name
+            )
         if name in _FLAGS:
             options.flags.add(name)
             continue
@@ -107,7 +158,21 @@ def _interface_address(token: Token) -> tuple[IPAddress, int]:
 
 
 def _broadcast(token: Token) -> str:
-    return token.text if token.text in ("+", "-") else str(_interface_address(token)[0])
+    return token.text if token.text in ("+", "-") else str(_alone(token, 4, "brd"))
+
+
+def _alone(token: Token, version: int, what: str) -> IPAddress:
+    """Return an address of this IP version without a length."""
+    found = address(token, what)
+    if found.version != version:
+        raise ConfigError(f"{what} is {token.text!r}", token.place, f"an IPv{version} address")
+    return found
+
+
+def _scope(token: Token) -> str:
+    """Return a scope that the kernel knows, as it is written."""
+    named(token, SCOPES, 255, "scope")
+    return token.text
 
 
 def _preferred(token: Token | None, ip: IPAddress, length: int) -> int | None:

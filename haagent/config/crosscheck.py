@@ -10,6 +10,7 @@ from haagent.config.listening import check_listens
 from haagent.config.messages import Messages
 from haagent.config.model import Configuration, VrrpInstance
 from haagent.config.votes import check_votes
+from haagent.core.units import SECOND
 from haagent.errors import ConfigError, Place
 
 
@@ -69,6 +70,16 @@ def _check_delays(configuration: Configuration, messages: Messages) -> None:
                 delay.place,
                 f"name {vmac.base}",
             )
+    for instance in configuration.instances:
+        for delay in configuration.link_delays:
+            most = (instance.down_timer_adverts - 1) * instance.advert_interval
+            if delay.interface == instance.interface and max(delay.down, delay.up) >= max(most, 1):
+                messages.warning(
+                    f"interface_up_down_delays: a delay of {delay.interface} is not shorter than"
+                    f" {most / SECOND:g} s; the others may have taken over from {instance.name} before it is over",
+                    delay.place,
+                    "keepalived does not use such a delay",
+                )
 
 
 def _check_use(configuration: Configuration, messages: Messages) -> None:

@@ -5,6 +5,7 @@ Several global_defs blocks count as one. May not know instances.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -30,7 +31,7 @@ class InstanceDefaults:
     garp: Garp
     default_interface: str
     down_timer_adverts: int
-    lower_prio_no_advert: bool | None
+    lower_prio_no_advert: bool
     higher_prio_send_advert: bool
     check_unicast_source: bool
     skip_check_adv_addr: bool
@@ -42,18 +43,16 @@ class InstanceDefaults:
     vmac_address_prefix: str = "vrrp"
 
 
-def read_defaults(section: Section) -> InstanceDefaults:
-    """Return the meaning of global_defs."""
+def read_defaults(section: Section, name: str = "") -> InstanceDefaults:
+    """Return the meaning of global_defs. ``name`` is what data_use_instance puts into the names of dumps."""
     prefix = _prefix(section, "vmac_prefix", "vrrp")
     return InstanceDefaults(
-        globals=_read_globals(section),
+        globals=_read_globals(section, name),
         version=section.value("vrrp_version", read_version, 2),
         garp=read_garp(section, "vrrp_", _least_garp() if section.flag("vrrp_min_garp") else Garp()),
         default_interface=section.value("default_interface", lambda one: interface(one.values[0]), "eth0"),
         down_timer_adverts=section.value("vrrp_down_timer_adverts", read_down_timer_adverts, 3),
-        lower_prio_no_advert=section.flag("vrrp_lower_prio_no_advert")
-        if "vrrp_lower_prio_no_advert" in section
-        else None,
+        lower_prio_no_advert=section.flag("vrrp_lower_prio_no_advert"),
         higher_prio_send_advert=section.flag("vrrp_higher_prio_send_advert", default=True),
         check_unicast_source=section.flag("vrrp_check_unicast_src", default=True),
         skip_check_adv_addr=section.flag("vrrp_skip_check_adv_addr"),
@@ -79,7 +78,7 @@ def _prefix(section: Section, keyword: str, default: str) -> str:
     return section.value(keyword, read, default)
 
 
-def _read_globals(section: Section) -> GlobalDefs:
+def _read_globals(section: Section, name: str) -> GlobalDefs:
     user = section.one("script_user")
     words = [word.text for word in user.values] if user else []
     return GlobalDefs(
@@ -88,23 +87,29 @@ def _read_globals(section: Section) -> GlobalDefs:
         script_group=words[1].lstrip(":") if len(words) > 1 else None,
         script_security=True,
         startup_delay=section.seconds("vrrp_startup_delay", 0, _DAY, 0),
+        delay_after_boot=section.seconds("vrrp_delay_after_boot", 0, _DAY, 0),
         notify_priority_changes=section.flag("vrrp_notify_priority_changes"),
         log_unknown_vrids="log_unknown_vrids" in section,
         fifos=_read_fifos(section, words),
         fifo_states_on_reload="fifo_write_vrrp_states_on_reload" in section,
-        dumps=_read_dumps(section),
+        dumps=_read_dumps(section, name if section.flag("data_use_instance") else ""),
         smtp_alert=section.flag("smtp_alert_vrrp", section.flag("smtp_alert")),
         mail=read_mail(section),
         process=read_process_settings(section, *(*words, None, None)[:2]),
     )
 
 
-def _read_dumps(section: Section) -> DumpFiles:
+def _read_dumps(section: Section, name: str) -> DumpFiles:
     standard = DumpFiles()
+
+    def path(keyword: str, default: str) -> str:
+        stem, extension = os.path.splitext(section.value(keyword, absolute, default))
+        return f"{stem}.{name}{extension}" if name else f"{stem}{extension}"
+
     return DumpFiles(
-        data=section.value("state_dump_file", absolute, standard.data),
-        stats=section.value("stats_dump_file", absolute, standard.stats),
-        json=section.value("json_dump_file", absolute, standard.json),
+        data=path("state_dump_file", standard.data),
+        stats=path("stats_dump_file", standard.stats),
+        json=path("json_dump_file", standard.json),
         json_version=section.value("json_version", lambda one: integer(one.values[0], 1, 2, one.keyword), 1),
     )
 

@@ -1,7 +1,7 @@
 r"""From files to logical lines: includes, conditional lines, definitions and sequences, as keepalived reads them.
 
-* ``include GLOB`` and its stricter variants; relative to the including file; braces allowed; regular files without
-  an execute bit.
+* ``include GLOB`` and its stricter variants, ``include_check``; relative to the including file; braces allowed;
+  regular files without an execute bit.
 * ``@ID line`` counts only if the configuration id is ID; ``@^ID`` and ``@!ID`` only if it is not.
 * ``$NAME=value`` defines, a trailing ``\`` continues; ``$NAME`` and ``${NAME}`` use, at the time of use, recursively.
   Built in: ``${_PWD}``, ``${_INSTANCE}``, ``${_ENV NAME}``, ``${_HASH}``, ``${_BANG}``.
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from haagent.config import sequences
-from haagent.config.includes import VARIANTS, matching_files
+from haagent.config.includes import READ, VARIANTS, matching_files, read_checks
 from haagent.config.lexer import Line, strip_comment
 from haagent.config.messages import Messages
 from haagent.errors import ConfigError
@@ -26,9 +26,6 @@ from haagent.errors import ConfigError
 LINE_LIMIT = 250_000
 LENGTH_LIMIT = 16_384
 DEPTH_LIMIT = 32
-
-# What ${_HASH} and ${_BANG} are until the comments that substitution brought in are gone.
-_HASH, _BANG = "\ue000", "\ue001"
 
 _CONDITION = re.compile(r"@([\^!]?)(\S+)(?:\s+(.*))?", re.DOTALL)
 _DEFINITION = re.compile(r"\$([A-Za-z_]\w*)=\s*(.*)", re.ASCII | re.DOTALL)
@@ -45,6 +42,7 @@ class Expander:
         self._definitions: dict[str, list[Line]] = {}
         self._continued: list[Line] | None = None
         self._open_files: list[Path] = []
+        self._include_checks: frozenset[str] = frozenset()
         self._produced = 0
 
     def read(self, path: Path) -> Iterator[Line]:
@@ -76,14 +74,16 @@ class Expander:
         text = line.text
         if text.lstrip()[:2] == "@!":  # "!" is no comment here
             text = text.replace("@!", "@^", 1)
+        continues = line.text.endswith("\\") and (self._continued is not None or text.lstrip()[:1] == "$")
         text = strip_comment(text)
+        if continues and not text.endswith("\\"):  # a comment does not end a definition that goes on
+            text = f"{text} \\"
         if not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text):
             self._messages.error("the line is not UTF-8 text", line.place(1))
-        elif self._continued is not None:
+        elif self._continued is not None and text:  # a line with a comment alone is not there
             self._continue(line._replace(text=text.strip(), exact=False))
         elif text:
-            cut = len(text) if line.text[len(text) : len(text) + 1] in ("!", "#") else 0
-            yield from self._logical(line._replace(text=text, cut=cut), 0)
+            yield from self._logical(line._replace(text=text, cut=_cut(text, line.text)), 0)
 
     def _continue(self, line: Line) -> None:
         """Take one more line into the definition that is being written."""
@@ -111,8 +111,11 @@ class Expander:
                 yield from self._logical(one, depth + 1)
         elif text.startswith("include") and (include := _INCLUDE.fullmatch(text)):
             yield from self._include(line, include.group(1), include.group(2).strip().strip('"'))
+        elif text.split()[:1] == ["include_check"]:
+            self._check_includes(line, text.split()[1:])
+            yield line
         elif text:
-            yield line if _HASH not in text and _BANG not in text else _with_signs(line)
+            yield line
 
     def _spend(self, line: Line, depth: int) -> None:
         """Count one more line against the limits, so that no definition can grow without bound."""
@@ -152,9 +155,11 @@ class Expander:
             if value is None or (len(value) > 1 and line.text[match.end() :].strip()):
                 continue
             first, *others = value or [Line("", line.file, line.number)]
-            text = strip_comment(line.text[: match.start()] + first.text + line.text[match.end() :])
+            whole = (line.text[: match.start()] + first.text + line.text[match.end() :]).strip()
+            text = strip_comment(whole)
             source = first if len(value) > 1 else line
-            return [Line(text.strip(), source.file, source.number, exact=False), *others]
+            cut = _cut(text, whole)
+            return [Line(text, source.file, source.number, exact=False, cut=cut), *others]
         return None
 
     def _value(self, match: re.Match[str], line: Line) -> list[Line] | None:
@@ -165,8 +170,8 @@ class Expander:
         builtin = {
             "_PWD": str(Path(line.file).parent),
             "_INSTANCE": self._config_id,
-            "_HASH": _HASH,
-            "_BANG": _BANG,
+            "_HASH": "#",  # begins a comment, except in double quotes, as any # that substitution brings in
+            "_BANG": "!",
         }
         if name == "_ENV" and len(arguments) == 1:
             text = self._environ.get(arguments[0])
@@ -188,23 +193,26 @@ class Expander:
         except ValueError as error:
             self._messages.error(str(error), line.place(1))
             return
-        before = {name: self._definitions.get(name) for name in names}
-        for values in rounds:
+        for values in rounds:  # as in keepalived, the names keep their last values
             for name, value in zip(names, values, strict=True):
                 self._definitions[name] = [Line(value, line.file, line.number, exact=False)]
             yield from self._logical(Line(rest.strip(), line.file, line.number, exact=False), depth + 1)
-        for name, value_before in before.items():
-            if value_before is None:
-                self._definitions.pop(name, None)
-            else:
-                self._definitions[name] = value_before
+
+    def _check_includes(self, line: Line, words: list[str]) -> None:
+        """Change what every include from here on insists on."""
+        try:
+            self._include_checks = read_checks(words, self._include_checks)
+        except ValueError as error:
+            self._messages.error(str(error), line.place(1))
 
     def _include(self, line: Line, variant: str, pattern: str) -> Iterator[Line]:
         found = matching_files(Path(line.file).parent, pattern)
+        checks = VARIANTS[variant] | self._include_checks
         for problem in found.problems:
-            self._messages.warning(f"include skips {problem}", line.place(1))
-        if found.unmatched and VARIANTS[variant]:
-            self._messages.error(f"{variant}: no file matches {', '.join(found.unmatched)}", line.place(1))
+            say = self._messages.error if READ in checks else self._messages.warning
+            say(f"{variant} skips {problem}", line.place(1))
+        if missing := found.missing(checks):
+            self._messages.error(f"{variant}: no file matches {', '.join(missing)}", line.place(1))
         elif not found.files:
             self._messages.warning(
                 f"include: no file matches {pattern}", line.place(1), "nothing was included"
@@ -216,8 +224,9 @@ class Expander:
                 self._messages.error(f"cannot read {path}: {error.strerror}", line.place(1))
 
 
-def _with_signs(line: Line) -> Line:
-    return line._replace(text=line.text.replace(_HASH, "#").replace(_BANG, "!"))
+def _cut(text: str, whole: str) -> int:
+    """Return where a comment began directly behind a word when ``whole`` became ``text``; 0 where none did."""
+    return len(text) if whole[len(text) : len(text) + 1] in ("!", "#") else 0
 
 
 def _rest_of(line: Line, rest: str) -> Line:

@@ -22,7 +22,12 @@ def read_group(
     """Return a sync group, its members unchecked."""
     section = Section("vrrp_sync_group", statement.block or [], messages)
     name = statement.values[0].text
-    members = tuple(dict.fromkeys(word.text for word in section.words("group")))
+    lists = section.all("group")
+    if len(lists) > 1:
+        messages.warning(f"{name}: a second list of members is left out", lists[1].place)
+    members = tuple(
+        dict.fromkeys(word.text for one in lists[:1] for line in one.block or () for word in line.words)
+    )
     weights = "sync_group_tracking_weight" in section
     tracks, interfaces = trackable.read_scripts(section), read_tracked_interfaces(section, None)
     files, processes = trackable.read_files(section), trackable.read_processes(section)

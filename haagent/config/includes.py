@@ -11,36 +11,62 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-# Whether a variant insists that every alternative of the pattern matches something.
+READ, MATCH, WILDCARD, BRACE = "read", "match", "wildcard_match", "brace_match"
+CHECKS = frozenset({READ, MATCH, WILDCARD, BRACE})
+# What a variant insists on, in the words of include_check: that everything found can be read; that a name, a
+# wildcard, or every alternative in braces matches something.
 VARIANTS = {
-    "include": False,
-    "includer": True,
-    "includem": True,
-    "includew": True,
-    "includeb": True,
-    "includea": True,
+    "include": frozenset[str](),
+    "includer": frozenset({READ}),
+    "includem": frozenset({READ, MATCH}),
+    "includew": frozenset({READ, MATCH, WILDCARD}),
+    "includeb": frozenset({READ, BRACE}),
+    "includea": CHECKS,
 }
 _ALTERNATIVES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """``files`` in reading order; ``problems`` are files that matched but are not read; ``unmatched`` patterns."""
+    """``files`` in reading order; ``problems`` are files that matched but are not read.
+
+    ``unmatched`` are the alternatives that matched nothing, each with the check that minds.
+    """
 
     files: tuple[Path, ...]
     problems: tuple[str, ...]
-    unmatched: tuple[str, ...]
+    unmatched: tuple[tuple[str, str], ...]
+
+    def missing(self, checks: frozenset[str]) -> list[str]:
+        """Return the alternatives that one of ``checks`` misses."""
+        return [alternative for alternative, check in self.unmatched if check in checks]
+
+
+def read_checks(words: list[str], before: frozenset[str]) -> frozenset[str]:
+    """Return what ``include_check [+-]CHECK ...`` makes of ``before``; no word is all. Raises ValueError."""
+    checks = before if words else CHECKS
+    for number, word in enumerate(words):
+        name = word.lstrip("+-")
+        if name not in CHECKS or (number and name == word):
+            raise ValueError(f"include_check {word!r}: write [+-]{', [+-]'.join(sorted(CHECKS))}")
+        if word.startswith("-"):
+            checks -= {name}
+        else:
+            checks = checks | {name} if word.startswith("+") else frozenset({READ, name})
+    return checks
 
 
 def matching_files(directory: Path, pattern: str) -> Found:
     """Return what ``pattern``, relative to ``directory``, matches."""
     files: list[Path] = []
     problems: list[str] = []
-    unmatched: list[str] = []
-    for alternative in _braces(pattern):
+    unmatched: list[tuple[str, str]] = []
+    alternatives = _braces(pattern)
+    for alternative in alternatives:
         names = sorted(glob.glob(os.path.join(glob.escape(str(directory)), alternative)))
         if not names:
-            unmatched.append(alternative)
+            check = WILDCARD if glob.has_magic(alternative) else BRACE if len(alternatives) > 1 else MATCH
+            unmatched.append((alternative, check))
         for name in names:
             problem = _problem(name)
             if problem:

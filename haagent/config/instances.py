@@ -35,6 +35,8 @@ OWNER = 255
 _MTU = 1500
 _MOST_ADDRESSES = 255
 _LONGEST_V3: Duration = 4095 * CENTISECOND
+_ANY_TTL = (0, 255)
+_STANDARD_DOWN_TIMER = 3
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ def read_instance(
         preempt=preempt,
         preempt_delay=delay,
         source=source,
-        track_source=source is not None and "track_src_ip" in section,
+        track_source=_track_source(reading, source),
         multicast_group=_group(reading, family, unicast),
         unicast=unicast,
         vmac=read_vmac(section, device, vrid, family, strict=strict),
@@ -116,16 +118,12 @@ def read_instance(
         notify=read_notify(section, defaults.globals.script_user, defaults.globals.script_group),
         veto=read_veto(section, defaults.globals.script_user, defaults.globals.script_group),
         garp=read_garp(section, "", defaults.garp),
-        down_timer_adverts=section.value(
-            "down_timer_adverts", read_down_timer_adverts, defaults.down_timer_adverts
-        ),
+        down_timer_adverts=_down_timer_adverts(reading),
         skip_check_adv_addr=section.flag("skip_check_adv_addr", defaults.skip_check_adv_addr),
         strict=strict,
-        lower_prio_no_advert=section.flag(
-            "lower_prio_no_advert",
-            strict if defaults.lower_prio_no_advert is None else defaults.lower_prio_no_advert,
-        ),
-        higher_prio_send_advert=section.flag("higher_prio_send_advert", defaults.higher_prio_send_advert),
+        lower_prio_no_advert=strict or section.flag("lower_prio_no_advert", defaults.lower_prio_no_advert),
+        higher_prio_send_advert=section.flag("higher_prio_send_advert", defaults.higher_prio_send_advert)
+        and not strict,
         checksum_as_v2=section.flag("v3_checksum_as_v2", defaults.checksum_as_v2),
         smtp_alert=section.flag("smtp_alert", defaults.globals.smtp_alert),
         notify_priority_changes=section.flag(
@@ -146,9 +144,29 @@ def _source(section: Section) -> IPAddress | None:
     return section.value(keyword, lambda one: _without_length(one.values[0], keyword), None)
 
 
+def _track_source(reading: _Reading, source: IPAddress | None) -> bool:
+    if source is None and "track_src_ip" in reading.section:
+        reading.warn("track_src_ip has no effect: no source address is given", "", "track_src_ip")
+    return source is not None and "track_src_ip" in reading.section
+
+
+def _down_timer_adverts(reading: _Reading) -> int:
+    """Return how many adverts may be missed; the standard, and so vrrp_strict, knows 3."""
+    count = reading.section.value(
+        "down_timer_adverts", read_down_timer_adverts, reading.defaults.down_timer_adverts
+    )
+    if reading.strict and count != _STANDARD_DOWN_TIMER:
+        reading.warn("vrrp_strict does not know down_timer_adverts; it is 3", "", "down_timer_adverts")
+        return _STANDARD_DOWN_TIMER
+    return count
+
+
 def _unicast(reading: _Reading) -> Unicast | None:
     section = reading.section
     if "unicast_peer" not in section:
+        for keyword in ("unicast_ttl", "check_unicast_src"):
+            if keyword in section:
+                reading.warn(f"{keyword} has no effect without unicast_peer", "list the peers", keyword)
         if "unicast_src_ip" in section:
             reading.warn(
                 "unicast_src_ip without unicast_peer: adverts are multicast",
@@ -156,7 +174,9 @@ def _unicast(reading: _Reading) -> Unicast | None:
                 "unicast_src_ip",
             )
         return None
-    peers = [peer for entry in section.lines("unicast_peer") if (peer := _peer(entry, reading)) is not None]
+    peers: dict[IPAddress, tuple[int, int]] = {}
+    for entry in section.lines("unicast_peer"):
+        _read_peer(entry, peers, reading)
     if not section.lines("unicast_peer"):
         reading.messages.error(
             f"{reading.name}: unicast_peer is empty",
@@ -169,27 +189,34 @@ def _unicast(reading: _Reading) -> Unicast | None:
             "remove vrrp_strict",
             "unicast_peer",
         )
+    hops = tuple((peer, *limits) for peer, limits in peers.items() if limits != _ANY_TTL)
     return Unicast(
-        peers=tuple(dict.fromkeys(peers)),
+        peers=tuple(peers),
         ttl=section.value("unicast_ttl", lambda one: integer(one.values[0], 0, 255, one.keyword), 255),
-        check_source=section.flag("check_unicast_src", reading.defaults.check_unicast_source),
+        # As in keepalived: who limits the TTL of a peer wants peers alone to be heard.
+        check_source=bool(hops) or section.flag("check_unicast_src", reading.defaults.check_unicast_source),
+        hops=hops,
     )
 
 
-def _peer(entry: Statement, reading: _Reading) -> IPAddress | None:
+def _read_peer(entry: Statement, peers: dict[IPAddress, tuple[int, int]], reading: _Reading) -> None:
+    """Add ``ADDRESS [min_ttl N] [max_ttl N]``, with the least and largest TTL; the first one of an address counts."""
     try:
         if entry.block is not None:
             raise ConfigError(f"unexpected block after {entry.keyword!r}", entry.place, "one address a line")
-        for word in entry.values[::2]:
-            if word.text not in ("min_ttl", "max_ttl"):
+        peer = _without_length(entry.words[0], "unicast peer")
+        limits = dict(zip(("min_ttl", "max_ttl"), _ANY_TTL, strict=True))
+        for word, *value in (entry.values[at : at + 2] for at in range(0, len(entry.values), 2)):
+            if word.text not in limits:
                 raise ConfigError(f"{word.text!r} after a unicast peer", word.place, "one peer a line")
-            reading.messages.warning(
-                f"{word.text} is not supported: adverts of any TTL are taken", word.place, once=word.text
-            )
-        return _without_length(entry.words[0], "unicast peer")
+            if not value:
+                raise ConfigError(f"{word.text} is missing its value", word.place)
+            limits[word.text] = integer(value[0], 0, 255, word.text)
+        if limits["min_ttl"] > limits["max_ttl"]:
+            raise ConfigError(f"min_ttl of {peer} is larger than max_ttl: no advert passes", entry.place)
+        peers.setdefault(peer, (limits["min_ttl"], limits["max_ttl"]))
     except ConfigError as error:
         reading.messages.add(error)
-        return None
 
 
 def _family(
@@ -264,6 +291,8 @@ def _priority(reading: _Reading) -> tuple[int, Literal["MASTER", "BACKUP"]]:
     """Return the base priority and the initial state, which without ``state`` is MASTER for an owner only."""
     section = reading.section
     wished = section.value("state", lambda one: one.values[0].text, "")
+    if any(one.values and one.values[0].text == "MASTER" for one in section.all("state")):
+        wished = "MASTER"  # of several states, as in keepalived
     if wished not in ("", "MASTER", "BACKUP"):
         reading.warn(f"state is {wished!r}; BACKUP is assumed", "MASTER or BACKUP", "state")
     default = OWNER if wished == "MASTER" else 100
@@ -299,7 +328,7 @@ def _own_macs(reading: _Reading, family: int, addresses: list[VirtualAddress]) -
 def _accept(reading: _Reading, priority: int, version: int) -> bool:
     """Return Accept_Mode: keepalived accepts unless told otherwise, with vrrp_strict only the owner does."""
     section = reading.section
-    if "no_accept" in section:
+    if section.latest("accept", "no_accept") == "no_accept":
         if priority == OWNER:
             reading.warn("an owner accepts traffic to its own address", keyword="no_accept")
         return priority == OWNER
@@ -311,7 +340,7 @@ def _accept(reading: _Reading, priority: int, version: int) -> bool:
 
 def _preemption(reading: _Reading, priority: int, state: str) -> tuple[bool, Duration]:
     section = reading.section
-    preempt = "nopreempt" not in section
+    preempt = section.latest("preempt", "nopreempt") != "nopreempt"
     delay = section.seconds("preempt_delay", 0, 1000, 0)
     if not preempt and (state == "MASTER" or priority == OWNER):
         why = "priority 255" if priority == OWNER else "state MASTER"
@@ -366,8 +395,8 @@ def _workable(
             text = f"the weight of {track.name} does not work with priority 255; it is not tracked"
             reading.warn(text, "use 254 or less")
         return tuple(track for track in tracks if not track.weight)
-    if "nopreempt" in reading.section:
+    if reading.section.latest("preempt", "nopreempt") == "nopreempt":
         for track in weighted:
-            text = f"nopreempt makes the weight of {track.name} useless: a lowered MASTER stays MASTER"
-            reading.warn(text, "use weight 0", "nopreempt")
+            text = f"nopreempt makes the weight of {track.name} useless where the BACKUP is a keepalived"
+            reading.warn(text, "weight 0 works with both", "nopreempt")
     return tracks

@@ -29,7 +29,7 @@ child_wait_time            SECONDS                     note  a stop waits up to 
 linkbeat_use_polling       -                           warn  link state comes from netlink, which every driver of today reports; nothing is polled
 linkbeat_interfaces        {LINE}                      warn  link state comes from netlink, which every driver of today reports; nothing is polled
 interface_up_down_delays   {IF DOWN [UP]}              do
-garp_group                 {LINE}                      note  announcements are not paced
+garp_group                 {}                          do
 track_group                NAME {LINE}                 warn  static addresses and routes are not tracked
 static_ipaddress           {ADDRESS}                   do
 static_routes              {ROUTE}                     do
@@ -66,10 +66,10 @@ vrrp_notify_priority_changes  [BOOL]                   do
 vrrp_startup_delay         SECONDS                     do
 log_unknown_vrids          -                           do
 vrrp_owner_ignore_adverts  [BOOL]                      refuse  an owner here always hears adverts
-vrrp_garp_interval         SECONDS                     note  announcements are not paced
-vrrp_gna_interval          SECONDS                     note  announcements are not paced
+vrrp_garp_interval         SECONDS                     do
+vrrp_gna_interval          SECONDS                     do
 vrrp_garp_extra_if         [all] SECONDS               warn  only the instance's own interface is announced on
-vrrp_delay_after_boot      SECONDS                     warn  use vrrp_startup_delay
+vrrp_delay_after_boot      SECONDS                     do
 notification_email         {ADDRESS ...}               do
 notification_email_from    ADDRESS                     do
 smtp_server                HOST [PORT]                 do
@@ -83,7 +83,7 @@ no_checker_emails          [BOOL]                      lvs
 checker_log_all_failures   [BOOL]                      lvs
 rs_init_notifies           [BOOL]                      lvs
 use_symlink_paths          [BOOL]                      note  scripts run by the path that is written
-set_supplementary_groups   [BOOL]                      note  scripts run with the user's and group's own rights only
+set_supplementary_groups   [BOOL]                      note  scripts always have their user's supplementary groups
 startup_script             CMD ...                     do
 startup_script_timeout     SECONDS                     do
 shutdown_script            CMD ...                     do
@@ -154,19 +154,19 @@ vmac_addr_prefix           NAME                        do
 umask                      BITS ...                    do
 random_seed                N                           note  there is no ${_RANDOM}
 reload_check_config        [LOGFILE]                   note  haagent always checks a new configuration before it takes it
-reload_time_file           PATH                        note  reload with SIGHUP, from a timer of systemd
-reload_repeat              -                           note  reload with SIGHUP, from a timer of systemd
+reload_time_file           PATH                        warn  reload with SIGHUP, from a timer of systemd
+reload_repeat              -                           warn  reload with SIGHUP, from a timer of systemd
 reload_file                [PATH]                      note  reload with SIGHUP; a broken file changes nothing
 config_save_dir            PATH                        note  haagent check --json prints what was understood
 tmp_config_directory       PATH                        note  no temporary copy is made
-data_use_instance          [BOOL]                      note  name the files with state_dump_file, stats_dump_file and json_dump_file
+data_use_instance          [BOOL]                      do
 state_dump_file            PATH                        do
 stats_dump_file            PATH                        do
 json_dump_file             PATH                        do
 json_version               N                           do
 iproute_usr_dir            PATH                        note  tables and protocols are numbers, or names of /etc/iproute2
 iproute_etc_dir            PATH                        note  tables and protocols are numbers, or names of /etc/iproute2
-include_check              [LEVELS ...]                note  write includer, includem, includew, includeb or includea instead
+include_check              [CHECK ...]                 do
 enable_snmp_vrrp           -                           warn  there is no SNMP; use the metrics
 enable_snmp_checker        -                           lvs
 enable_snmp_rfc            -                           warn  there is no SNMP; use the metrics
@@ -177,6 +177,13 @@ snmp_socket                PATH                        warn  there is no SNMP; u
 enable_dbus                -                           warn  there is no D-Bus interface; use the control socket
 dbus_service_name          NAME                        note  there is no D-Bus interface
 dbus_no_interface_name     NAME                        note  there is no D-Bus interface
+"""
+
+_GARP_GROUP = """
+garp_interval              SECONDS                     do
+gna_interval               SECONDS                     do
+interface                  IF                          do
+interfaces                 {IF ...}                    do
 """
 
 _VRRP_SCRIPT = """
@@ -270,7 +277,7 @@ virtual_ipaddress_excluded  {ADDRESS}                  do
 no_virtual_ipaddress       -                           do
 authentication             {}                          do
 auth_hmac                  {LINE}                      refuse  not implemented: adverts would go out and be taken without the HMAC; let an arbiter decide instead
-unicast_peer               {ADDRESS}                   do
+unicast_peer               {ADDRESS [min_ttl N] [max_ttl N]}  do
 unicast_src_ip             ADDRESS                     do
 mcast_src_ip               ADDRESS                     do
 mcast_dst_ip               ADDRESS                     do
@@ -301,7 +308,7 @@ vrf                        IF                          refuse  adverts would go 
 notify_priority_changes    [BOOL]                      do
 track_src_ip               -                           do
 unicast_fault_no_peer      -                           note  an empty list of peers is always refused
-old_unicast_checksum       [never]                     note  the checksum of 1.3.6 and older is not understood
+old_unicast_checksum       [never]                     warn  a unicast peer of keepalived 1.3.6 or older is not understood
 timer_expired_backup       [N]                         note  a MASTER that woke up late always asks the arbiter first
 thread_timer_expired       [N]                         note  a MASTER that woke up late always asks the arbiter first
 garp_extra_if              [all] SECONDS               warn  only the instance's own interface is announced on
@@ -386,6 +393,7 @@ agent_check                ADDRESS:PORT [INSTANCE]     do
 TABLES = {
     "top": _TOP,
     "global_defs": _GLOBAL_DEFS,
+    "garp_group": _GARP_GROUP,
     "vrrp_script": _VRRP_SCRIPT,
     "track_file": _TRACK_FILE,
     "vrrp_track_process": _TRACK_PROCESS,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from haagent.config.addresses import read_addresses
+from haagent.config.announcing import read_paces
 from haagent.config.arbiters import override, read_arbiter
 from haagent.config.crosscheck import check, unique
 from haagent.config.daemon import read_daemon, read_peers
@@ -98,7 +99,10 @@ def _lines(
 def _build(
     top: Section, arbiter: str | None, environ: Mapping[str, str], messages: Messages
 ) -> Configuration:
-    defaults = read_defaults(top.section("global_defs"))
+    global_defs = top.section("global_defs")
+    namespace = top.value("net_namespace", _namespace, "")
+    name = top.value("instance", _namespace, "")
+    defaults = read_defaults(global_defs, "_".join(one for one in (namespace, name) if one))
     scripts = unique("vrrp_script", _scripts(top, defaults, messages), messages)
     files = unique(
         "track_file", _present(read_track_file(s, messages) for s in top.all("track_file")), messages
@@ -132,13 +136,14 @@ def _build(
         haproxies=tuple(haproxies),
         peer_votes=tuple(votes),
         link_delays=tuple(_link_delays(top)),
+        announce_paces=read_paces(top, global_defs),
         static_addresses=tuple(
             read_addresses(top.lines("static_ipaddress"), defaults.default_interface, messages)
         ),
         static_routes=read_routes(top.lines("static_routes"), messages),
         static_rules=read_rules(top.lines("static_rules"), messages),
-        net_namespace=top.value("net_namespace", _namespace, ""),
-        pid_files=_pid_files(top),
+        net_namespace=namespace,
+        pid_files=_pid_files(top, name),
     )
     if not configuration.instances and not messages.errors:
         messages.warning("there is no vrrp_instance: nothing is kept available")
@@ -200,11 +205,10 @@ def _link_delays(top: Section) -> Iterator[LinkDelay]:
             top.messages.warning(f"{error.message}: the line is left out", error.place, error.remedy)
 
 
-def _pid_files(top: Section) -> tuple[str, str] | None:
+def _pid_files(top: Section, name: str) -> tuple[str, str] | None:
     """Return keepalived's places for pid files, if it is told to use them; its plain default is not ours."""
     if "instance" not in top and "use_pid_dir" not in top:
         return None
-    name = top.value("instance", _namespace, "")
     suffix = f"_{name}.pid" if name else ".pid"
     return f"{_PID_DIRECTORY}/keepalived{suffix}", f"{_PID_DIRECTORY}/vrrp{suffix}"
 

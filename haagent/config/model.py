@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from haagent.core.units import SECOND, Duration
 from haagent.errors import Place
@@ -204,7 +204,8 @@ class TrackPeer:
 class VirtualAddress:
     """One line of virtual_ipaddress or virtual_ipaddress_excluded.
 
-    ``own_mac``: wanted on a virtual MAC interface although it is not on the instance's own interface.
+    ``own_mac``: wanted on a virtual MAC interface although it is not on the instance's own interface. ``flags`` are
+    the kernel's, in keepalived's words (home, mngtmpaddr, noprefixroute, autojoin).
     """
 
     address: IPAddress
@@ -218,16 +219,27 @@ class VirtualAddress:
     nodad: bool = True
     no_track: bool = False
     own_mac: bool = False
+    flags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix_length}"
+
+
+class NextHop(NamedTuple):
+    """One way of a route with several: "" is no gateway, None no device."""
+
+    gateway: str
+    device: str | None = None
+    weight: int = 1
+    onlink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A line of virtual_routes or static_routes. ``destination`` None is the default route.
 
-    ``next_hops`` are (gateway or "", device or None, weight). ``text`` is the line, for people.
+    ``metrics`` are in the kernel's units; it does not change those that are ``locked``. ``append``: behind other routes
+    to the same place, not before them. ``text`` is the line, for people.
     """
 
     destination: IPNetwork | None
@@ -242,8 +254,12 @@ class Route:
     scope: int | None = None
     tos: int = 0
     onlink: bool = False
-    metrics: tuple[tuple[str, int], ...] = ()
-    next_hops: tuple[tuple[str, str | None, int], ...] = ()
+    metrics: tuple[tuple[str, int | str], ...] = ()
+    locked: tuple[str, ...] = ()
+    next_hops: tuple[NextHop, ...] = ()
+    append: bool = False
+    realms: int | None = None
+    preference: int | None = None
     no_track: bool = False
     text: str = ""
     place: Place = field(default=NOWHERE, compare=False)
@@ -254,7 +270,7 @@ class Route:
         for one in (self.destination, self.gateway, self.source, self.from_network):
             if one is not None:
                 return one.version
-        if self.next_hops and ":" in self.next_hops[0][0]:
+        if self.next_hops and ":" in self.next_hops[0].gateway:
             return 6
         return self.family or 4
 
@@ -275,6 +291,10 @@ class Rule:
     mask: int = 2**32 - 1
     tos: int = 0
     suppress_length: int | None = None
+    suppress_group: int | None = None
+    realms: int | None = None
+    tunnel: int | None = None
+    l3mdev: bool = False
     uids: tuple[int, int] | None = None
     ip_protocol: int | None = None
     sport: tuple[int, int] | None = None
@@ -316,12 +336,28 @@ class Garp:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnouncePace:
+    """The pause between two announcements: gratuitous ARPs, and neighbour advertisements. 0 is none.
+
+    ``interfaces`` keep it together (garp_group); without any, each of the other interfaces keeps it for itself.
+    """
+
+    interfaces: tuple[str, ...]
+    garp: Duration = 0
+    gna: Duration = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Unicast:
-    """Unicast adverts: who gets them, and from which address."""
+    """Unicast adverts: who gets them, and from which address.
+
+    ``hops`` are the least and the largest TTL (hop limit) that adverts of a peer may arrive with, where it is limited.
+    """
 
     peers: tuple[IPAddress, ...]
     ttl: int = 255
     check_source: bool = True
+    hops: tuple[tuple[IPAddress, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +460,7 @@ class GlobalDefs:
     script_group: str | None = None
     script_security: bool = True
     startup_delay: Duration = 0
+    delay_after_boot: Duration = 0
     notify_priority_changes: bool = False
     log_unknown_vrids: bool = False
     fifos: tuple[NotifyFifo, ...] = ()
@@ -528,6 +565,7 @@ class Configuration:
     net_namespace: str = ""
     pid_files: tuple[str, str] | None = None  # the supervisor's and the worker's, where no option names them
     link_delays: tuple[LinkDelay, ...] = ()
+    announce_paces: tuple[AnnouncePace, ...] = ()
     static_addresses: tuple[VirtualAddress, ...] = ()
     static_routes: tuple[Route, ...] = ()
     static_rules: tuple[Rule, ...] = ()

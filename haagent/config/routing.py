@@ -1,7 +1,7 @@
 """virtual_routes, virtual_rules and their static siblings, in the words of ``ip route add`` and ``ip rule add``.
 
 Promise: a line with a word that is not understood is left out as a whole, with a warning, for half a route may lead
-somewhere else. It is no error: a route alone never decides who is MASTER. Names of tables and scopes are read from the host's iproute2 files, as ip(8) reads them.
+somewhere else. It is no error: a route alone never decides who is MASTER. Names of tables and realms are read from the host's iproute2 files, as ip(8) reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import IPNetwork, Route, Rule
+from haagent.config.model import IPNetwork, NextHop, Route, Rule
+from haagent.config.route_metrics import METRICS, read_metric
 from haagent.config.tree import Statement
 from haagent.config.values import address, integer, interface
 from haagent.errors import ConfigError
@@ -26,8 +27,11 @@ WITHOUT_DEVICE = frozenset({"blackhole", "unreachable", "prohibit", "throw"})
 SCOPES = {"global": 0, "universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 TABLES = {"unspec": 0, "default": 253, "main": 254, "local": 255}
 RULE_PRIORITY = 16384
-_TABLE_FILES = ("/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables", "/usr/lib/iproute2/rt_tables")
-_IGNORED_ROUTE = frozenset({"add", "prepend", "append", "proto", "protocol", "no_track"})
+_DIRECTORIES = ("/etc/iproute2", "/usr/share/iproute2", "/usr/lib/iproute2")
+_TABLE_FILES = tuple(f"{directory}/rt_tables" for directory in _DIRECTORIES)
+_REALM_FILES = tuple(f"{directory}/rt_realms" for directory in _DIRECTORIES)
+_EVERYWHERE = frozenset({"no_track", "track_group", "proto", "protocol"})
+_PREFERENCES = {"low": 3, "medium": 0, "high": 1}  # as ICMPv6 has them
 _LARGEST = 2**32 - 1
 T = TypeVar("T")
 
@@ -86,7 +90,7 @@ def _text(line: Statement) -> str:
 def _read_route(line: Statement, messages: Messages) -> Route:
     words = _Words(line)
     found: dict[str, object] = {}
-    hops: list[tuple[str, str | None, int]] = []
+    hops: list[NextHop] = []
     while words:
         word = words.next()
         if word.text == "nexthop":
@@ -100,7 +104,7 @@ def _read_route(line: Statement, messages: Messages) -> Route:
     if "second" in found:  # an old word for two ways
         gateways = (str(found.pop("gateway", "")), str(found.pop("second")))
         device = found.get("device")
-        hops += [(one, device if isinstance(device, str) else None, 1) for one in gateways if one]
+        hops += [NextHop(one, device if isinstance(device, str) else None) for one in gateways if one]
         found.pop("device", None)
     return _complete(Route(text=_text(line), place=line.place, next_hops=tuple(hops), **found), line)  # type: ignore[arg-type]
 
@@ -132,21 +136,23 @@ def _route_option(word: Token, words: _Words, found: dict[str, object], messages
     elif name in ("metric", "priority", "preference"):
         found["metric"] = integer(words.next(name), 0, _LARGEST, name)
     elif name == "scope":
-        found["scope"] = _named(words.next(name), SCOPES, 255, name)
+        found["scope"] = named(words.next(name), SCOPES, 255, name)
     elif name in ("tos", "dsfield"):
         found["tos"] = _tos(words.next(name))
     elif name == "onlink":
         found["onlink"] = True
-    elif name in ("mtu", "advmss", "hoplimit", "initcwnd", "initrwnd", "window", "quickack", "rto_min"):
+    elif name in METRICS:
         _metric(name, words, found)
-    elif name in _IGNORED_ROUTE:
-        if name in ("proto", "protocol"):
-            words.next(name)
-            messages.note(
-                "the protocol of routes is always 18, keepalived's", word.place, once="route protocol"
-            )
-        elif name == "no_track":
-            found["no_track"] = True
+    elif name == "realms":
+        found["family"], found["realms"] = 4, _realms(words.next(name))
+    elif name == "pref":
+        found["family"], found["preference"] = 6, named(words.next(name), _PREFERENCES, 255, name)
+    elif name in ("add", "prepend", "append"):
+        found["append"] = (
+            name == "append"
+        )  # "add" minds routes to the same place, and so is not for a failover
+    elif name in _EVERYWHERE:
+        _everywhere(word, words, found, messages)
     elif "destination" not in found:
         found["destination"] = _network(word)
     else:
@@ -157,31 +163,61 @@ def _route_option(word: Token, words: _Words, found: dict[str, object], messages
         )
 
 
+def _everywhere(word: Token, words: _Words, found: dict[str, object], messages: Messages) -> None:
+    """Take a word that routes and rules have in common."""
+    if word.text == "no_track":
+        found["no_track"] = True
+    elif word.text == "track_group":
+        words.next(word.text)
+        messages.warning("track_group is not supported: nothing tracks the entry", word.place, once=word.text)
+    else:
+        words.next(word.text)
+        messages.note(
+            "the protocol of routes and rules is always 18, keepalived's", word.place, once="route protocol"
+        )
+
+
 def _metric(name: str, words: _Words, found: dict[str, object]) -> None:
-    value = words.next(name)
-    if value.text == "lock":
-        value = words.next(name)
-    number = integer(value, 0, _LARGEST, name)
-    metrics = found.setdefault("metrics", ())
+    value, locked = read_metric(name, words.next)
+    metrics, names = found.setdefault("metrics", ()), found.setdefault("locked", ())
     assert isinstance(metrics, tuple)
-    found["metrics"] = (*metrics, (name, number))
+    assert isinstance(names, tuple)
+    found["metrics"] = (*metrics, (name, value))
+    found["locked"] = (*names, name) if locked else names
 
 
-def _next_hop(words: _Words) -> tuple[str, str | None, int]:
-    """Return (gateway, device, weight) of ``nexthop via A [dev IF] [weight N]``."""
-    gateway, device, weight = "", None, 1
+def _realms(token: Token) -> int:
+    """Return ``[FROM/]TO`` as the kernel has it; names are of the host's rt_realms."""
+    names = dict(_host_names(_REALM_FILES))
+    first, slash, second = token.text.partition("/")
+    parts = [
+        named(token._replace(text=text), names, 65535, "realms")
+        for text in (first, second)[: 1 + bool(slash)]
+    ]
+    return parts[0] if len(parts) == 1 else parts[0] << 16 | parts[1]
+
+
+def _next_hop(words: _Words) -> NextHop:
+    """Return the values of ``nexthop via A [dev IF] [weight N] [onlink]``."""
+    gateway, device, weight, onlink = "", None, 1, False
     while words.peek() in ("via", "dev", "weight", "onlink"):
         word = words.next()
         match word.text:
             case "via":
+                if words.peek() in ("inet", "inet6"):
+                    words.next()
                 gateway = str(address(words.next("via"), "via"))
+            case "onlink":
+                onlink = True
             case "dev":
                 device = interface(words.next("dev"), "dev")
             case "weight":
                 weight = integer(words.next("weight"), 1, 256, "weight")
+    if words.peek() in ("realms", "encap"):  # of this hop alone; on the route it would mean something else
+        raise ConfigError(f"{words.peek()!r} in a nexthop", words.place, "via dev weight onlink")
     if not gateway and not device:
         raise ConfigError("nexthop leads nowhere", words.place, "nexthop via ADDRESS [dev IF] [weight N]")
-    return gateway, device, weight
+    return NextHop(gateway, device, weight, onlink)
 
 
 def _complete(route: Route, line: Statement) -> Route:
@@ -194,13 +230,19 @@ def _complete(route: Route, line: Statement) -> Route:
     return route
 
 
-def _read_rule(line: Statement, _messages: Messages) -> Rule:
+def _read_rule(line: Statement, messages: Messages) -> Rule:
     words = _Words(line)
     found: dict[str, object] = {}
     while words:
-        _rule_option(words.next(), words, found)
+        word = words.next()
+        if word.text in _EVERYWHERE:
+            _everywhere(word, words, found, messages)
+        else:
+            _rule_option(word, words, found)
+    if "realms" in found and "action" not in found:
+        found.setdefault("table", TABLES["main"])
     rule = Rule(text=_text(line), place=line.place, **found)  # type: ignore[arg-type]
-    if rule.action == "table" and rule.table is None:
+    if rule.action == "table" and rule.table is None and not rule.l3mdev:
         raise ConfigError(
             f"rule {rule.text!r} says nothing to do", line.place, "table NAME, goto N, blackhole ..."
         )
@@ -215,9 +257,7 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
         found["inverted"] = True
     elif name in ("from", "to"):
         value = words.next(name)
-        found["from_network" if name == "from" else "to_network"] = (
-            None if value.text in ("all", "any") else _network(value)
-        )
+        found["from_network" if name == "from" else "to_network"] = _network(value)
     elif name in ("table", "lookup"):
         found["table"] = _table(words.next(name))
     elif name in ("priority", "preference", "order", "pref"):
@@ -230,10 +270,18 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
         found["tos"] = _tos(words.next(name))
     elif name in ("suppress_prefixlength", "sup_pl"):
         found["suppress_length"] = integer(words.next(name), 0, 128, name)
+    elif name in ("suppress_ifgroup", "sup_group"):
+        found["suppress_group"] = integer(words.next(name), 0, _LARGEST, name)
+    elif name == "realms":
+        found["family"], found["realms"] = 4, _realms(words.next(name))
+    elif name == "tunnel-id":
+        found["tunnel"] = integer(words.next(name), 1, _LARGEST, name)
+    elif name == "l3mdev":
+        found["l3mdev"] = True
     elif name == "uidrange":
         found["uids"] = _range(words.next(name), _LARGEST)
     elif name == "ipproto":
-        found["ip_protocol"] = _named(
+        found["ip_protocol"] = named(
             words.next(name), {"icmp": 1, "tcp": 6, "udp": 17, "vrrp": 112}, 255, name
         )
     elif name in ("sport", "dport"):
@@ -242,8 +290,6 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
         found["action"], found["goto"] = "goto", integer(words.next(name), 0, _LARGEST, name)
     elif name in ("nop", "blackhole", "unreachable", "prohibit"):
         found["action"] = name
-    elif name == "no_track":
-        found["no_track"] = True
     elif name not in ("type", "unicast"):
         raise ConfigError(
             f"{name!r} in a rule",
@@ -253,8 +299,8 @@ def _rule_option(word: Token, words: _Words, found: dict[str, object]) -> None:
 
 
 def _network(token: Token) -> IPNetwork | None:
-    """Return a destination; None is "default", of the family the rest of the line has."""
-    if token.text == "default":
+    """Return a destination; None is any, of the family the rest of the line has."""
+    if token.text in ("default", "any", "all"):
         return None
     try:
         return ip_network(token.text, strict=False)
@@ -265,11 +311,12 @@ def _network(token: Token) -> IPNetwork | None:
 
 
 def _table(token: Token) -> int:
-    return _named(token, {**TABLES, **dict(_host_tables())}, _LARGEST, "table")
+    return named(token, {**TABLES, **dict(_host_names(_TABLE_FILES))}, _LARGEST, "table")
 
 
-def _host_tables() -> Iterator[tuple[str, int]]:
-    for file in _TABLE_FILES:
+def _host_names(files: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield the names that iproute2's files give numbers."""
+    for file in files:
         try:
             lines = Path(file).read_text(errors="replace").splitlines()
         except OSError:
@@ -280,7 +327,8 @@ def _host_tables() -> Iterator[tuple[str, int]]:
                 yield words[1], int(words[0])
 
 
-def _named(token: Token, names: dict[str, int], most: int, what: str) -> int:
+def named(token: Token, names: dict[str, int], most: int, what: str) -> int:
+    """Return a number within 0..most, or what a name stands for. Raises ConfigError."""
     if token.text in names:
         return names[token.text]
     try:

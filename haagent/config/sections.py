@@ -23,7 +23,12 @@ from haagent.errors import ConfigError
 T = TypeVar("T")
 
 # keepalived takes the first of these when they are repeated, and the last of everything else.
-_FIRST_WINS = frozenset({"weight"})
+_FIRST_WINS = frozenset(
+    {"weight", "version", "process", "net_namespace", "instance", "vmac_prefix", "vmac_addr_prefix"}
+    | {"startup_script", "shutdown_script"}
+)
+# By what may follow a keyword: the words that say not to do it.
+_SWITCHED_OFF = {"[BOOL]": OFF, "[never]": frozenset({"never"})}
 
 
 class Section:
@@ -32,10 +37,12 @@ class Section:
     def __init__(self, context: str, statements: Iterable[Statement], messages: Messages) -> None:
         self.context, self.messages = context, messages
         self._found: dict[str, list[Statement]] = {}
-        for statement in statements:
+        self._last: dict[str, int] = {}
+        for number, statement in enumerate(statements):
             row = _admit(context, statement, messages)
             if row is not None:
                 self._found.setdefault(row.name, []).append(statement)
+                self._last[row.name] = number
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._found
@@ -43,6 +50,11 @@ class Section:
     def all(self, keyword: str) -> list[Statement]:
         """Return every statement of ``keyword``."""
         return self._found.get(keyword, [])
+
+    def latest(self, *keywords: str) -> str:
+        """Return which of ``keywords``, which contradict each other, is given last; "" for none."""
+        given = [keyword for keyword in keywords if keyword in self._last]
+        return max(given, key=self._last.__getitem__, default="")
 
     def one(self, keyword: str) -> Statement | None:
         """Return the statement of ``keyword`` that counts; say so if there are several."""
@@ -116,7 +128,7 @@ def _unknown(context: str, statement: Statement, messages: Messages) -> None:
 def _answer(row: Keyword, statement: Statement, messages: Messages) -> None:
     """Say what a keyword that is not implemented means for the user."""
     name, place = row.name, statement.place
-    if row.switch and statement.values and statement.values[0].text in OFF:
+    if statement.values and statement.values[0].text in _SWITCHED_OFF.get(row.usage, ()):
         return
     if row.verdict is Verdict.REFUSE:
         messages.error(f"{name} is not supported", place, row.remark)

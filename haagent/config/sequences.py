@@ -57,6 +57,8 @@ def _numbers(texts: list[str], *, hexadecimal: bool) -> Iterator[tuple[str, ...]
     step = numbers[1] if len(numbers) == 3 else (1 if end >= start else -1)
     if step == 0:
         raise ValueError("~SEQ with step 0 never ends")
+    if (end - start) * step < 0:
+        raise ValueError(f"~SEQ never comes from {start} to {end} in steps of {step}")
     return (
         (f"{number:x}" if hexadecimal else str(number),)
         for number in range(start, end + (1 if step > 0 else -1), step)

@@ -6,7 +6,7 @@ May not know keywords or blocks. Times become Durations here, and nowhere else i
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from ipaddress import ip_address
 
 from haagent.config.lexer import Token
@@ -15,6 +15,7 @@ from haagent.core.units import SECOND, Duration
 from haagent.errors import ConfigError
 
 ON, OFF = frozenset({"on", "true", "yes"}), frozenset({"off", "false", "no"})
+_PLAIN_NUMBER = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|us|s|m|h)?")
 _UNITS = {"us": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _MICROSECONDS = Decimal(1_000_000)
@@ -33,11 +34,9 @@ def integer(token: Token, low: int, high: int, what: str) -> int:
 
 def seconds(token: Token, low: float, high: float, what: str) -> Duration:
     """Return keepalived's TIMER: seconds with an optional fraction, to the microsecond, within low..high."""
-    try:
-        value = Decimal(token.text) if len(token.text) <= 24 else Decimal("NaN")
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or not Decimal(str(low)) <= value <= Decimal(str(high)):
+    plain = _PLAIN_NUMBER.fullmatch(token.text) is not None and len(token.text) <= 24
+    value = Decimal(token.text) if plain else Decimal(-1)
+    if not plain or not Decimal(str(low)) <= value <= Decimal(str(high)):
         raise ConfigError(
             f"{what} is {token.text!r}",
             token.place,

@@ -89,7 +89,7 @@ def _request(
             messages.note("netlink_notify_msg has no effect", word.place, once=word.text)
         elif word.text == "group":
             integer(next(words, word), 0, 2**32 - 1, "group")
-            messages.note("the interface group of use_vmac is not set", word.place, once="use_vmac group")
+            messages.warning("the interface group of use_vmac is not set", word.place, once="use_vmac group")
         elif _MAC.fullmatch(word.text):
             if strict:
                 messages.warning(

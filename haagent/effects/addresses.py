@@ -19,7 +19,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from haagent.config.model import VirtualAddress, VrrpInstance
@@ -49,10 +49,13 @@ class _Installed:
     virtual: VirtualAddress
     lifetime: int
     request: Request
+    since: float  # when it was put there, on the loop's clock
 
 
 class Addresses:
     """The virtual addresses of one node. Lifetimes are whole seconds: ceil(lease) + 1 leaves time to renew.
+
+    A ``preferred_lft`` counts from the moment an address is put there; renewing does not begin it again.
 
     ``virtual_macs`` are the interfaces some of them need; they are up exactly while their addresses may be there.
     """
@@ -200,11 +203,15 @@ class Addresses:
                 self._vanished(key)
 
     def _renewal(self, key: Key, lifetime: int) -> Request:
-        """Return the request that renews an installed address; the same bytes as long as the lifetime is the same."""
+        """Return the request that renews an installed address; the same bytes as long as its lifetimes are the same."""
         entry = self._installed[key]
+        if entry.virtual.preferred_lifetime:
+            left = entry.virtual.preferred_lifetime - int(self._loop.time() - entry.since)
+            return add_address(key[0], replace(entry.virtual, preferred_lifetime=max(0, left)), lifetime)
         if entry.lifetime != lifetime:
             request = add_address(key[0], entry.virtual, lifetime)
-            entry = self._installed[key] = _Installed(entry.instance, entry.virtual, lifetime, request)
+            entry = replace(entry, lifetime=lifetime, request=request)
+            self._installed[key] = entry
         return entry.request
 
     def _answer(self, event: AddressEvent) -> None:
@@ -227,7 +234,9 @@ class Addresses:
         refused = []
         for key, virtual, request, code in zip(keys, virtuals, requests, codes, strict=True):
             if code == 0:
-                self._installed[key] = _Installed(instance, virtual, lifetime, request)
+                known = self._installed.get(key)
+                since = self._loop.time() if known is None else known.since
+                self._installed[key] = _Installed(instance, virtual, lifetime, request, since)
             else:
                 refused.append(f"{virtual} on {virtual.device}: {explain(code)}")
         if refused:

@@ -61,14 +61,14 @@ class Announcer:
         """Raises EffectError if the socket is refused."""
         self._socket = _packet_socket(0)
 
-    def announce(self, instance: VrrpInstance) -> EffectError | None:
-        """Announce every address of the instance once, excluded ones too; return the first refusal, or None.
+    def announce(self, virtuals: Iterable[VirtualAddress]) -> EffectError | None:
+        """Announce each address once; return the first refusal, or None.
 
         Interfaces without ARP are skipped. A closed gate answers ENOBUFS.
         """
         refusal: EffectError | None = None
         macs: dict[str, bytes | None] = {}
-        for virtual in (*instance.addresses, *instance.excluded):
+        for virtual in virtuals:
             device = virtual.device
             try:
                 if device not in macs:

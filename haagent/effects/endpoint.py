@@ -62,6 +62,11 @@ class Endpoint:
             auth=instance.auth_pass,
         )
 
+    def hops(self) -> dict[IPAddress, tuple[int, int]]:
+        """Return the least and largest TTL of adverts, for the peers that have a limit (min_ttl, max_ttl)."""
+        unicast = self.instance.unicast
+        return {} if unicast is None else {peer: (least, most) for peer, least, most in unicast.hops}
+
     def expectations(self) -> Expectations:
         """Return what the codec shall accept for this instance."""
         instance, unicast = self.instance, self.instance.unicast

@@ -35,6 +35,7 @@ from haagent.core.reports import (
     TrackerChanged,
 )
 from haagent.core.units import SECOND, Duration
+from haagent.effects.log_targets import targets
 
 Form = Literal["auto", "human", "journal", "json"]
 Line = tuple[int, str, dict[str, object]]
@@ -47,13 +48,24 @@ GOOD_SESSIONS = frozenset({"live", "restored"})
 BAD_CLAIMS = frozenset({"lost", "refused", "ended"})
 
 
-def configure(level: str = "info", form: Form = "auto", stream: TextIO | None = None) -> None:
-    """Send every record of the logger ``haagent`` to ``stream`` (stderr), and to nowhere else."""
+def configure(
+    level: str = "info",
+    form: Form = "auto",
+    stream: TextIO | None = None,
+    *,
+    file: str | None = None,
+    facility: str | None = None,
+) -> None:
+    """Send every record of the logger ``haagent`` to ``stream`` (stderr), and to a file and syslog if they are named.
+
+    Raises EffectError if the file cannot be opened.
+    """
     target = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(target)
     handler.setFormatter(_formatter(_detect(target) if form == "auto" else form))
     logger = logging.getLogger("haagent")
-    logger.handlers[:] = [handler]
+    more = targets(file, facility, plain=HumanFormatter(), severe=HumanFormatter(timestamps=False))
+    logger.handlers[:] = [handler, *more]
     logger.setLevel(level.upper())
     logger.propagate = False
 

@@ -38,7 +38,8 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS
     11,
 )
 _IFA_F_NODAD = 0x02
-_SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
+_IFA_F = {"home": 0x10, "mngtmpaddr": 0x100, "noprefixroute": 0x200, "autojoin": 0x400}
+_SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255, "universe": 0}
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _CHUNK = 64  # acknowledgements that surely fit into the receive buffer
 
@@ -113,9 +114,9 @@ def add_address(ifindex: int, virtual: VirtualAddress, lifetime: int, *, ours: b
     preferred = valid
     if virtual.preferred_lifetime is not None:
         preferred = min(virtual.preferred_lifetime, valid)
-    elif virtual.address.version == 6 and virtual.prefix_length == 128:
-        preferred = 0  # deprecated from the start: never chosen as a source, as keepalived does it
     flags = _IFA_F_NODAD if virtual.address.version == 6 and virtual.nodad else 0
+    for name in virtual.flags:
+        flags |= _IFA_F[name]
     attributes = _identity(virtual)
     if virtual.label:
         attributes += _attribute(_IFA_LABEL, virtual.label.encode() + b"\0")
@@ -148,11 +149,13 @@ def _identity(virtual: VirtualAddress) -> bytes:
 
 
 def _broadcast(virtual: VirtualAddress) -> IPv4Address | None:
-    """Return the broadcast address: "+" is the network's own, "-" and None are none."""
-    if virtual.broadcast in {None, "-"} or not isinstance(virtual.address, IPv4Address):
+    """Return the broadcast address: "+" is the network with all host bits set, "-" with none, as in ip-address(8)."""
+    if virtual.broadcast is None or not isinstance(virtual.address, IPv4Address):
         return None
     host_bits = (1 << 32 - virtual.prefix_length) - 1
     try:
+        if virtual.broadcast == "-":
+            return IPv4Address(int(virtual.address) & ~host_bits)
         if virtual.broadcast == "+":
             return IPv4Address(int(virtual.address) | host_bits)
         return IPv4Address(virtual.broadcast)

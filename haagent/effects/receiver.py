@@ -16,7 +16,7 @@ import asyncio
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address
 from typing import TypeAlias
 
@@ -27,13 +27,15 @@ from haagent.effects.endpoint import Endpoint
 from haagent.effects.throttle import Throttle
 
 Deliver: TypeAlias = Callable[[AdvertisementReceived | PacketDiscarded], object]
-_Target: TypeAlias = tuple[str, Expectations]
+_Hops: TypeAlias = Mapping[IPAddress, tuple[int, int]]
+_Target: TypeAlias = tuple[str, Expectations, _Hops]
 
 _BATCH = 256  # packets per wake-up, so that a flood does not starve the timers
 _DATA = 8192  # an IPv6 advert of 255 addresses has 4088 octets
 _ANCILLARY = 128
 _TELL_EVERY = 10.0  # seconds, per instance, source and reason
 _UNKNOWN = 1024
+_ANY_TTL = (0, 255)
 
 
 class Receiver:
@@ -64,7 +66,7 @@ class Receiver:
             name = endpoint.instance.name
             kept = before.get(name)
             if kept is None or kept[0] is not endpoint:
-                kept = (endpoint, (name, endpoint.expectations()))
+                kept = (endpoint, (name, endpoint.expectations(), endpoint.hops()))
             self._targets[name] = kept
         self._by_interface.clear()
         self._virtual.clear()
@@ -157,7 +159,7 @@ class Receiver:
         if target is None:
             self._unknown(ifindex, vrid)
             return
-        instance, expectations = target
+        instance, expectations, hops = target
         verdict = decode(
             payload,
             family=self._family,
@@ -166,8 +168,11 @@ class Receiver:
             ttl=ttl,
             expectations=expectations,
         )
+        least, most = hops.get(source, _ANY_TTL)
         if isinstance(verdict, Discard):
             self._discard(instance, source, verdict)
+        elif not least <= ttl <= most:
+            self._discard(instance, source, Discard.TTL)
         else:
             self._accept(key, instance, source, verdict)
 

@@ -143,7 +143,7 @@ def _deletion(entry: Entry) -> Request | None:
     """Return the request; None where there is nothing left to remove it from."""
     match entry:
         case Route():
-            devices = [entry.device, *(hop[1] for hop in entry.next_hops)]
+            devices = [entry.device, *(hop.device for hop in entry.next_hops)]
             return delete_route(entry) if all(index_of(one) for one in devices if one) else None
         case Rule():
             return delete_rule(entry)

@@ -26,6 +26,7 @@ top             vrrp_sync_group             C  side::sync group
 top             vrrp_track_process          C  dropin_tracking::test_a_process_below_its_quorum_is_a_fault
 top             track_file                  R  side::file
 top             static_ipaddress            R  side::static entries
+top             garp_group                  R  keywords::test_announcements_keep_their_pace
 top             interface_up_down_delays    R  dropin_host::test_a_link_that_comes_back_before_its_delay_is_over_was_never_away
 global_defs     router_id                   E  dropin_mail::test_every_change_of_state_is_mailed_but_faults_if_they_are_not_wanted
 global_defs     notification_email          E  dropin_mail::test_every_change_of_state_is_mailed_but_faults_if_they_are_not_wanted
@@ -43,7 +44,7 @@ global_defs     vrrp_garp_lower_prio_delay  C  keywords::test_a_worse_master_is_
 global_defs     vrrp_garp_lower_prio_repeat  C  keywords::test_a_worse_master_is_announced_over
 global_defs     vrrp_check_unicast_src      C  keywords::test_only_peers_are_heard
 global_defs     vrrp_skip_check_adv_addr    C  keywords::test_an_advertisement_with_other_addresses_counts_if_it_shall
-global_defs     vrrp_garp_interval          C  keywords::test_announcements_come_in_the_bursts_that_were_asked_for
+global_defs     vrrp_garp_interval          C  keywords::test_announcements_keep_their_pace
 global_defs     vrrp_gna_interval           C  keywords::test_announcements_come_in_the_bursts_that_were_asked_for
 global_defs     vrrp_higher_prio_send_advert  C  keywords::test_a_master_may_keep_silent_towards_a_worse_one_and_yield_in_silence
 global_defs     vrrp_strict                 C  dropin_accept::test_what_a_master_takes
@@ -75,7 +76,7 @@ vrrp_instance   version                     C  side::version 2 with a password
 vrrp_instance   virtual_ipaddress           E  side::address options
 vrrp_instance   virtual_ipaddress_excluded  C  side::excluded of both families
 vrrp_instance   authentication              E  interop_agent::test_different_passwords_are_said_by_both
-vrrp_instance   unicast_peer                E  keywords::test_only_peers_are_heard
+vrrp_instance   unicast_peer                E  keywords::test_only_peers_are_heard, keywords::test_a_peer_from_too_far_away_is_not_heard
 vrrp_instance   unicast_src_ip              E  keywords::test_only_peers_are_heard
 vrrp_instance   check_unicast_src           C  keywords::test_only_peers_are_heard
 vrrp_instance   mcast_src_ip                C  keywords::test_groups_sources_and_versions

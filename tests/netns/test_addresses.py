@@ -33,7 +33,7 @@ pytestmark = needs_namespaces
 
 LINK_LOCAL = IPv6Address("fe80::cf:ff:fe00:a")
 VIP4 = VirtualAddress(IPv4Address("192.0.2.1"), 32, "eth0", label="eth0:vip")
-VIP6 = VirtualAddress(IPv6Address("2001:db8:cf::1"), 128, "eth0")
+VIP6 = VirtualAddress(IPv6Address("2001:db8:cf::1"), 128, "eth0", preferred_lifetime=0)
 INSTANCE = VrrpInstance("VI", "eth0", 51, (VIP4,), excluded=(VIP6,), version=3)
 SIX = replace(INSTANCE, name="VI6", family=6, vrid=52, addresses=(), excluded=())
 
@@ -114,6 +114,21 @@ async def test_options_reach_the_kernel(pair: Wire) -> None:
         assert there["10.9.0.1"]["broadcast"] == "10.9.0.255"
         assert there["10.9.0.1"]["preferred_life_time"] <= 3
         assert there["10.8.0.1"]["address"] == "10.8.0.2"
+
+
+async def test_a_preferred_lifetime_runs_out_although_the_address_is_renewed(pair: Wire) -> None:
+    six = replace(VIP6, prefix_length=64, preferred_lifetime=2, flags=("home", "mngtmpaddr", "noprefixroute"))
+    async with host(replace(INSTANCE, excluded=(six,))) as h:
+        h.addresses.install("VI", 3)
+        there = on_eth0()["2001:db8:cf::1"]
+        assert there["preferred_life_time"] > 0
+        assert there.get("mngtmpaddr") and there.get("noprefixroute")
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+            h.addresses.refresh(3)
+        there = on_eth0()["2001:db8:cf::1"]
+        assert there.get("deprecated") is True
+        assert there["valid_life_time"] >= 2
 
 
 async def test_lifetimes_are_renewed_and_end_by_themselves(pair: Wire) -> None:

@@ -120,6 +120,22 @@ def test_an_added_instance_comes_and_a_removed_one_goes_in_order(single: Lab):
     stayed(single, before, epoch)
 
 
+def test_instances_move_into_a_sync_group_and_out_of_it_again(single: Lab):
+    """Their claim is another one then: the old one is let go first, and nothing is left of it."""
+    apart = PLAIN + SECOND_INSTANCE
+    together = apart + "vrrp_sync_group both {\n    group {\n        VI_1\n        VI_2\n    }\n}\n"
+    agent = agent_of(single)
+    reload(single, apart)
+    for configuration, claim in ((together, "both"), (apart, "VI_1")):
+        reload(single, configuration)
+        eventually(
+            lambda claim=claim: (agent.instance()["claim"], agent.instance()["state"]) == (claim, "MASTER"),
+            what=f"being MASTER under the claim {claim}",
+        )
+        single.wait_owner("node1")
+    eventually(lambda: single.has_address("node1", SECOND_VIP), what="the second address")
+
+
 def test_a_changed_script_takes_over_without_a_flap(single: Lab):
     agent = agent_of(single)
     epoch, before = agent.instance()["epoch"], time.monotonic_ns()

@@ -27,6 +27,7 @@ INSTANCE = VrrpInstance(
     (VirtualAddress(VIP4, 24, "eth0"),),
     excluded=(VirtualAddress(VIP6, 64, "eth0"), VirtualAddress(EXTRA, 24, "eth0")),
 )
+ALL = (*INSTANCE.addresses, *INSTANCE.excluded)
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -62,7 +63,7 @@ def announcing() -> Iterator[Announcer]:
 def test_one_round_is_one_frame_per_address(pair: Wire) -> None:
     near = mac_bytes(NEAR_MAC)
     with announcing() as announcer, pair.far_socket(0x0806) as arp, pair.far_socket(0x86DD) as ipv6:
-        assert announcer.announce(INSTANCE) is None
+        assert announcer.announce(ALL) is None
         assert [arp.recv(128)[:42] for _ in range(2)] == [gratuitous_arp(a, near) for a in (VIP4, EXTRA)]
         frames = iter(lambda: ipv6.recv(256), b"")
         assert next(f for f in frames if f[54] == 136) == neighbor_advertisement(VIP6, near, router=False)
@@ -72,7 +73,7 @@ def test_the_router_flag_follows_forwarding(pair: Wire) -> None:
     with open("/proc/sys/net/ipv6/conf/eth0/forwarding", "w", encoding="ascii") as file:
         file.write("1")
     with announcing() as announcer, pair.far_socket(0x86DD) as ipv6:
-        assert announcer.announce(INSTANCE) is None
+        assert announcer.announce(ALL) is None
         frames = iter(lambda: ipv6.recv(256), b"")
         assert next(f for f in frames if f[54] == 136 and f[62:78] == VIP6.packed)[58] & 0x80
 
@@ -82,7 +83,7 @@ def test_neighbours_learn(pair: Wire) -> None:
         for address in (VIP4, VIP6):
             run(*f"ip neigh add {address} lladdr 02:00:00:00:00:99 dev eth0 nud stale".split())
     with announcing() as announcer:
-        assert announcer.announce(INSTANCE) is None
+        assert announcer.announce(ALL) is None
     with inside(pair.far):
         table = run("ip", "neigh", "show", "dev", "eth0")
     assert f"{VIP4} lladdr {NEAR_MAC}" in table
@@ -92,10 +93,10 @@ def test_neighbours_learn(pair: Wire) -> None:
 def test_interfaces_without_arp_are_skipped_and_missing_ones_refused(pair: Wire) -> None:
     with announcing() as announcer, pair.far_socket(0x0806) as arp:
         run("ip", "link", "set", "eth0", "arp", "off")
-        assert announcer.announce(replace(INSTANCE, addresses=())) is None
+        assert announcer.announce(INSTANCE.excluded) is None
         run("ip", "link", "set", "eth0", "arp", "on")
         elsewhere = VirtualAddress(IPv4Address("192.0.2.77"), 24, "eth9")
-        refusal = announcer.announce(replace(INSTANCE, addresses=(elsewhere, *INSTANCE.addresses)))
+        refusal = announcer.announce((elsewhere, *ALL))
         assert "192.0.2.77/24 on eth9: there is no such interface" in str(refusal)
         assert arp.recv(128)[28:32] == VIP4.packed  # the first frame at all, and not kept back by the refusal
 
@@ -103,7 +104,7 @@ def test_interfaces_without_arp_are_skipped_and_missing_ones_refused(pair: Wire)
 def test_a_closed_gate_is_a_value(pair: Wire) -> None:
     run("nft", 'table netdev gate { chain o { type filter hook egress device "eth0" priority 0; drop; }; }')
     with announcing() as announcer:
-        assert "No buffer space" in str(announcer.announce(INSTANCE))
+        assert "No buffer space" in str(announcer.announce(ALL))
 
 
 async def test_foreign_announcements_are_heard_and_told_once_a_second(pair: Wire) -> None:
@@ -128,7 +129,7 @@ async def test_what_does_not_concern_us_does_not_even_wake_us(
     )
     far, near = mac_bytes(FAR_MAC), mac_bytes(NEAR_MAC)
     with listening(INSTANCE) as (_, events), pair.far_socket() as wire_end, announcing() as announcer:
-        announcer.announce(INSTANCE)  # our own, on the way out
+        announcer.announce(ALL)  # our own, on the way out
         wire_end.send(gratuitous_arp(IPv4Address("192.0.2.9"), far))  # another address
         wire_end.send(b"\x02" * 6 + gratuitous_arp(VIP4, far)[6:])  # to another host
         request = bytearray(gratuitous_arp(IPv4Address("192.0.2.9"), far))

@@ -121,6 +121,26 @@ def test_a_refused_route_is_told_once_and_costs_nothing_else(here):
     assert here.has_vip()
 
 
+def test_metrics_locks_and_hops_reach_the_kernel(here):
+    here.start(
+        configuration(
+            "virtual_routes {\n10.92.0.0/24 via 10.77.0.9 dev lan mtu lock 1400 rto_min lock 200ms hoplimit 9 features ecn\n"
+            "10.91.0.0/24 nexthop via 10.94.0.1 dev lan onlink nexthop via 10.78.0.8 dev wan\n"
+            "append 10.90.0.0/24 via 10.77.0.9 dev lan\n}"
+        )
+    )
+    here.wait_master()
+    eventually(lambda: len(ours(here)) == 3, "three routes")
+    shown = ip("-n", here.name, "-d", "route", "show")
+    assert "mtu lock 1400" in shown
+    assert "rto_min lock 200ms" in shown
+    assert "hoplimit 9" in shown
+    assert "features ecn" in shown
+    assert "nexthop via 10.94.0.1 dev lan weight 1 onlink" in shown
+    here.stop()
+    assert not ours(here)
+
+
 def test_static_entries_live_as_long_as_the_agent(here):
     ip("-n", here.name, "addr", "flush", "dev", "lan")
     top = "static_ipaddress {\n10.77.0.1/24 dev lan\n}\n"

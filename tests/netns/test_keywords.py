@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,13 @@ class Lab:
         self._capture = Capture(here.far, "lan")
 
     def advertise(
-        self, priority: int, *, source: str = PEER, to: str = GROUP, addresses: tuple[str, ...] = (VIP,)
+        self,
+        priority: int,
+        *,
+        source: str = PEER,
+        to: str = GROUP,
+        addresses: tuple[str, ...] = (VIP,),
+        ttl: int = 255,
     ) -> None:
         """Send one advertisement of the same virtual router."""
         packet = Packet(3, 51, priority, int(INTERVAL * SECOND), tuple(IPv4Address(one) for one in addresses))
@@ -49,7 +56,7 @@ class Lab:
             sending = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
         with sending:
             sending.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
-            sending.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+            sending.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
             sending.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(source))
             sending.bind((source, 0))
             sending.sendto(data, (to, 0))
@@ -109,6 +116,23 @@ def test_announcements_come_in_the_bursts_that_were_asked_for(lab: Lab):
     found = bursts(lab.announcements())
     large = [(round(at), size) for at, size in found if size > 1]
     assert large == [(0, 3), (1, 3), (2, 2), (4, 2)], found
+
+
+@pytest.mark.parametrize("where", ["global_defs", "garp_group"])
+def test_announcements_keep_their_pace(lab: Lab, where: str):
+    """vrrp_garp_interval, garp_group: the rounds of a burst are spread, and the first leaves at once."""
+    more, top = "vrrp_garp_master_repeat 4\nvrrp_garp_master_delay 0", ""
+    if where == "global_defs":
+        more += "\nvrrp_garp_interval 0.1"
+    else:
+        top = "garp_group {\ngarp_interval 0.1\ninterfaces {\nlan\n}\n}\n"
+    lab.here.start(configuration(more_globals=more, top=top))
+    lab.here.wait_master(patience=20)
+    time.sleep(0.8)
+    times = lab.announcements()[:4]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert len(pauses) == 3
+    assert all(pause > 0.095 for pause in pauses), pauses
 
 
 @pytest.mark.parametrize("where", ["vrrp_", ""], ids=["global_defs", "instance"])
@@ -201,6 +225,18 @@ def test_only_peers_are_heard(lab: Lab, words: tuple[str, ...], heard: bool):
     lab.here.wait_master(patience=20)
     assert {data[30:34] for _, data in lab.adverts()} == {socket.inet_aton(PEER)}
     assert {data[26:30] for _, data in lab.adverts()} == {socket.inet_aton(HERE)}
+
+
+def test_a_peer_from_too_far_away_is_not_heard(lab: Lab):
+    """min_ttl of a unicast_peer: what came over more hops than that counts for nothing."""
+    lab.here.start(configuration(f"unicast_src_ip {HERE}", f"unicast_peer {{\n{PEER} min_ttl 250\n}}"))
+    eventually(lambda: "Entering BACKUP" in lab.here.text(), "the start", 20)
+    until = time.monotonic() + 20
+    while not lab.here.has_vip() and time.monotonic() < until:
+        lab.advertise_for(0.1, 200, to=HERE, ttl=249)
+    assert lab.here.has_vip()
+    lab.advertise_for(1.0, 200, to=HERE, ttl=250)
+    assert not lab.here.has_vip()
 
 
 def test_groups_sources_and_versions(lab: Lab):

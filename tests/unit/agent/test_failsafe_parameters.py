@@ -48,6 +48,17 @@ def test_leases_may_be_short_where_peers_promise(given: Configuration, lease: Du
     assert timing(given).renew == lease // 4
 
 
+@pytest.mark.parametrize(
+    ("delay", "after_boot", "uptime", "wait"), [(3, 0, 9, 3), (3, 60, 9, 51), (3, 60, 58, 3), (0, 60, 600, 0)]
+)
+def test_a_start_may_wait_until_the_host_has_run_for_a_while(
+    delay: int, after_boot: int, uptime: int, wait: int
+) -> None:
+    defaults = GlobalDefs(startup_delay=delay * SECOND, delay_after_boot=after_boot * SECOND)
+    given = replace(configuration(), globals=defaults)
+    assert node_parameters(given, replace(RUN, uptime=uptime * SECOND), ()).startup_delay == wait * SECOND
+
+
 def test_the_electors_are_this_node_and_its_peers() -> None:
     assert electors(configuration(), RUN) == ("a", "b", "c")
     assert node_parameters(configuration(), RUN, ()).session.electors == ("a", "b", "c")

@@ -36,6 +36,17 @@ def test_the_report_says_what_changes_and_what_to_type(file: str) -> None:
     assert f"ExecStart=haagent run -f {file} -f /etc/haagent/haagent.conf" in done.output
 
 
+def test_a_name_that_means_something_to_systemd_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / 'a 100% "sure" $HOME.conf'
+    path.write_text(CONF)
+    done = CliRunner().invoke(main, ["migrate", "-f", str(path), "--print", "unit"])
+    assert done.exit_code == 0, done.output
+    (line,) = (one for one in done.output.splitlines() if one.startswith("ExecStart=haagent"))
+    assert line == (
+        f'ExecStart=haagent run -f "{tmp_path}/a 100%% \\"sure\\" $$HOME.conf" -f /etc/haagent/haagent.conf'
+    )
+
+
 def test_the_arbiter_named_is_the_arbiter_proposed(file: str) -> None:
     done = CliRunner().invoke(
         main, ["migrate", "-f", file, "--arbiter", "etcd://e1:2379/web", "--print", "configuration"]

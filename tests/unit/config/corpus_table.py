@@ -61,21 +61,24 @@ WARNINGS = (
     (r"is not supported: ", "a feature that is not implemented is named"),
     (r"the line is left out|it has no effect", "a line that cannot be understood is named"),
     (r"has no priority", "a rule without a priority is pointed out"),
+    (r"is left out: |has no /LENGTH", "an option of an address that cannot be is named"),
     (r"smtp_alert without", "mail without a recipient is pointed out"),
     (r"characters of a process's name", "a process's name that is too long is pointed out"),
     (r"no file matches|include skips", "an include that matches nothing is named"),
     (r"priority 255", "priority 255 is pointed out"),
     (r"auth_pass has a character outside ASCII", "a password outside ASCII is pointed out"),
     (r"no vrrp_instance", "nothing to keep available"),
+    (r"is not shorter than .* s; the others", "a delay that keepalived does not use is pointed out"),
     (r"delays for .* have no effect", "delays for an interface that haagent itself makes are pointed out"),
 )
 # What keepalived's own message says -> why haagent has nothing to say. First match counts.
 SILENCES = (
+    (r"promote_secondaries is automatically set for vmacs", "a setting that virtual MACs have anyway"),
     (r"for routes is deprecated", "an old word for routes that works"),
     (r"SECURITY VIOLATION", "script security is always on here"),
     (r"^\(dev-one_hash.conf: ", "an instance whose name has a `#`, which keepalived loses"),
     (
-        r"iptables not supported|nftables already specified",
+        r"iptables not supported|nftables already specified|Unknown keyword 'vrrp_ipsets'",
         "about which firewall to use, which is not asked here",
     ),
     (

@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from haagent.config.model import LinkDelay, Track
-from haagent.core.units import SECOND
+from haagent.config.model import AnnouncePace, LinkDelay, NextHop, Track
+from haagent.core.units import MILLISECOND, SECOND
 
 
 def test_track_file_and_process_in_instances_and_groups(read) -> None:
@@ -95,10 +95,15 @@ def test_routes_in_ip_route_s_words(instance) -> None:
         200,
         16,
     )
-    assert (first.onlink, first.metrics, first.no_track) == (True, (("mtu", 1400),), True)
+    assert (first.onlink, first.metrics, first.locked, first.no_track) == (
+        True,
+        (("mtu", 1400),),
+        ("mtu",),
+        True,
+    )
     assert (second.destination, second.version) == (None, 6)
-    assert third.next_hops == (("10.0.0.8", None, 3), ("", "eth2", 1))
-    assert fourth.next_hops == (("10.0.0.1", None, 1), ("10.0.0.2", None, 1))
+    assert third.next_hops == (NextHop("10.0.0.8", None, 3), NextHop("", "eth2"))
+    assert fourth.next_hops == (NextHop("10.0.0.1"), NextHop("10.0.0.2"))
     assert (fifth.kind, fifth.gateway) == ("prohibit", None)
 
 
@@ -113,6 +118,54 @@ def test_a_route_that_is_not_understood_is_left_out_and_named(instance, line) ->
         == "10.9.0.0/16 dev eth0"
     )
     assert any("the line is left out" in one for one in instance.warnings)
+
+
+def test_metrics_and_what_else_a_route_may_say(instance) -> None:
+    text = """virtual_routes {
+        append any via inet 10.0.0.9 rtt 50ms rttvar lock 1s rto_min 7 hoplimit 64 features ecn congctl lock bbr
+        10.1.0.0/16 nexthop via inet 10.0.0.8 dev eth1 onlink realms 3 protocol static track_group g
+        10.2.0.0/16 dev eth1 realms 2/3
+        fd00::/8 dev eth1 pref high
+    }"""
+    first, second, third = instance(text).routes
+    assert (first.destination, first.append) == (None, True)
+    assert first.metrics == (
+        ("rtt", 400),
+        ("rttvar", 4000),
+        ("rto_min", 7),
+        ("hoplimit", 64),
+        ("features", 1),
+        ("congctl", "bbr"),
+    )
+    assert first.locked == ("rttvar", "congctl")
+    assert (second.realms, third.preference) == (2 << 16 | 3, 1)
+    assert any("'realms' in a nexthop: the line is left out" in one for one in instance.warnings)
+
+
+def test_a_next_hop_may_be_onlink(instance) -> None:
+    text = "virtual_routes {\n10.1.0.0/16 nexthop via inet 10.0.0.8 dev eth1 onlink weight 2\n}"
+    assert instance(text).routes[0].next_hops == (NextHop("10.0.0.8", "eth1", 2, True),)
+
+
+def test_a_track_group_costs_a_word_and_not_the_line(read) -> None:
+    configuration = read(
+        "static_routes {\n10.1.0.0/16 dev eth0 track_group g\n}\n"
+        "static_rules {\nfrom 10.0.0.1 table 5 priority 3 track_group g\n}\n"
+    )
+    assert (len(configuration.static_routes), len(configuration.static_rules)) == (1, 1)
+    assert any("track_group is not supported" in one for one in configuration.warnings)
+
+
+def test_rules_of_realms_groups_tunnels_and_vrfs(instance) -> None:
+    text = """virtual_rules {
+        from 10.0.0.1 realms 7 priority 1
+        to 10.0.0.1 table 5 sup_group 2 tunnel-id 9 priority 2 protocol static
+        l3mdev priority 3
+    }"""
+    first, second, third = instance(text).rules
+    assert (first.realms, first.table) == (7, 254)
+    assert (second.suppress_group, second.tunnel) == (2, 9)
+    assert (third.l3mdev, third.table) == (True, None)
 
 
 def test_rules_in_ip_rule_s_words(instance) -> None:
@@ -185,3 +238,81 @@ def test_what_decides_nothing_is_a_warning_and_has_no_effect(read) -> None:
     configuration = read("global_defs {\nvrrp_rt_priority 27x\numask bananas\n}")
     assert configuration.globals.process.real_time == 0
     assert sum("it has no effect" in one for one in configuration.warnings) == 2
+
+
+def test_the_pace_of_announcements(read) -> None:
+    configuration = read(
+        """
+        global_defs {
+            vrrp_garp_interval 0.001
+            vrrp_gna_interval 0
+        }
+        garp_group {
+            garp_interval 0.5
+            interfaces {
+                eth0 eth1
+                eth2
+            }
+        }
+        garp_group {
+            gna_interval 2
+            interface eth3
+            interfaces {
+                eth1
+            }
+        }
+        garp_group {
+            interface eth4
+        }
+        garp_group {
+            garp_interval 1
+        }
+        """
+    )
+    assert configuration.announce_paces == (
+        AnnouncePace(("eth0", "eth1", "eth2"), SECOND // 2, 0),
+        AnnouncePace(("eth3",), 0, 2 * SECOND),
+        AnnouncePace((), MILLISECOND, 0),
+    )
+    said = " ".join(configuration.warnings)
+    for message in (
+        "eth1 is in another garp_group",
+        "garp_group has no interval",
+        "garp_group names no interface",
+    ):
+        assert message in said
+    assert read("global_defs {\nvrrp_garp_interval 0\nvrrp_gna_interval 0\n}\n").announce_paces == ()
+
+
+@pytest.mark.parametrize(
+    ("top", "name"),
+    [
+        ("instance one", "/tmp/x.one.data"),
+        ("net_namespace red", "/tmp/x.red.data"),
+        ("net_namespace red\ninstance one", "/tmp/x.red_one.data"),
+        ("", "/tmp/x.data"),
+    ],
+)
+def test_dumps_may_be_called_like_the_instance(read, top: str, name: str) -> None:
+    text = f"{top}\nglobal_defs {{\nDATA\nstate_dump_file /tmp/x.data\n}}\n"
+    assert read(text.replace("DATA", "data_use_instance")).globals.dumps.data == name
+    assert read(text.replace("DATA", "data_use_instance off")).globals.dumps.data == "/tmp/x.data"
+
+
+def test_a_second_list_of_members_is_left_out(read) -> None:
+    instances = "".join(
+        f"vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
+        for vrid, name in enumerate("ABC", 1)
+    )
+    configuration = read(f"{instances}vrrp_sync_group G {{\ngroup {{\nA B\n}}\ngroup {{\nC\n}}\n}}\n")
+    assert configuration.groups[0].members == ("A", "B")
+    assert any("a second list of members" in one for one in configuration.warnings)
+
+
+@pytest.mark.parametrize(("delays", "warned"), [("1.9", False), ("2", True), ("0 2.5", True)])
+def test_a_delay_that_outlasts_the_others_patience_is_pointed_out(read, delays: str, warned: bool) -> None:
+    configuration = read(
+        f"interface_up_down_delays {{\neth0 {delays}\n}}\nvrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\n"
+        "virtual_ipaddress {\n10.0.0.1\n}\n}\n"
+    )
+    assert any("is not shorter than 2 s" in one for one in configuration.warnings) is warned

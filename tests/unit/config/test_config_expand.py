@@ -55,8 +55,29 @@ def test_a_definition_of_several_lines_nests_and_keeps_its_conditions(expand) ->
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$A=\\\n x \\\n# c\n y\n$A",
+        "$A=\\\n x # c \\\n y\n$A",
+        "$A=\\\n x \\\n# c \\\n   \n y\n$A",
+        "$A=x # c \\\n y\n$A",
+    ],
+)
+def test_comments_do_not_end_a_definition(expand, text: str) -> None:
+    assert expand(text) == ["x", "y"]
+
+
+def test_names_of_a_sequence_keep_their_last_values(expand) -> None:
+    assert expand("$I=9\n~SEQ(I,2) a$I\n~LST(J,p,q) b$J\nx$I y$J") == ["a1", "a2", "bp", "bq", "x2 yq"]
+
+
 def test_a_definition_may_bring_a_comment(expand) -> None:
-    assert expand("$OFF=#\n$OFF=${_HASH}\nx $OFF y") == ["x # y"]
+    assert expand("$OFF=${_HASH}\nx $OFF y\n$OFF z") == ["x"]
+    assert expand('auth_pass ab${_BANG}cd "ef${_HASH}gh"\nauth_pass "ab${_BANG}cd"') == [
+        "auth_pass ab",
+        'auth_pass "ab!cd"',
+    ]
     assert expand("$T=\n$T a # b\n$T # c") == ["a"]
 
 
@@ -65,8 +86,8 @@ def test_conditional_definition(expand) -> None:
 
 
 def test_builtin_definitions(expand, tmp_path: Path) -> None:
-    assert expand("a ${_PWD}/x ${_INSTANCE} ${_ENV HOME} ${_BANG} ${_ENV NONE}", HOME="/h") == [
-        f"a {tmp_path}/x here /h ! ${{_ENV NONE}}"
+    assert expand('a ${_PWD}/x ${_INSTANCE} ${_ENV HOME} "${_BANG}" ${_ENV NONE}', HOME="/h") == [
+        f'a {tmp_path}/x here /h "!" ${{_ENV NONE}}'
     ]
 
 
@@ -135,9 +156,48 @@ def test_executable_files_and_directories_are_not_included(expand, tmp_path: Pat
 
 
 def test_a_missing_include_is_a_warning_and_with_a_check_an_error(expand) -> None:
-    expand("include none*.conf\nincludea {none,neither}.conf")
+    expand(
+        "include none*.conf\nincludea {none,neither}.conf\nincluder none*.conf\nincludem n*.conf\nincludew n*.conf"
+    )
     assert "no file matches none*.conf" in expand.messages.warnings[0]
-    assert "no file matches none.conf, neither.conf" in str(expand.messages.errors[0])
+    assert [error.message for error in expand.messages.errors] == [
+        "includea: no file matches none.conf, neither.conf",
+        "includew: no file matches n*.conf",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "faults"),
+    [
+        ("", ["n*", "none", "no", "run.conf"]),
+        ("wildcard_match", ["n*", "run.conf"]),
+        ("match -read +brace_match", ["none", "no"]),
+        ("+brace_match", ["no"]),
+        ("-match", []),
+    ],
+)
+def test_include_check_is_for_every_include_after_it(
+    expand, tmp_path: Path, check: str, faults: list[str]
+) -> None:
+    (tmp_path / "yes").write_text("x\n")
+    (tmp_path / "run.conf").write_text("x\n")
+    (tmp_path / "run.conf").chmod(0o755)
+    includes = "include n*\ninclude none\ninclude {yes,no}\ninclude run.conf"
+    assert expand(f"{includes}\ninclude_check {check}\n{includes}") == [
+        "x",
+        f"include_check {check}".strip(),
+        "x",
+    ]
+    said = [error.message for error in expand.messages.errors]
+    assert len(said) == len(faults)
+    assert all(fault in message for fault, message in zip(faults, said, strict=True))
+
+
+def test_an_include_check_that_is_none_is_an_error(expand) -> None:
+    expand("include_check readable\ninclude_check read match")
+    assert ["'readable'" in str(expand.messages.errors[0]), "'match'" in str(expand.messages.errors[1])] == [
+        True
+    ] * 2
 
 
 def test_random_is_refused(expand) -> None:

@@ -88,9 +88,10 @@ def test_surplus_addresses_are_excluded(instance) -> None:
 
 def test_address_options(instance) -> None:
     one = instance(
-        address="10.0.0.5/24 dev eth1 label eth1:v scope link brd + no_track\n10.0.0.7 peer 10.0.0.8 brd 10.0.0.255"
+        address="10.0.0.5/24 dev eth1 label eth1:v scope link brd + no_track\n10.0.0.7 peer 10.0.0.8 noprefixroute\n"
+        "10.0.0.9 brd 10.0.0.255"
     )
-    first, second = one.addresses
+    first, second, third = one.addresses
     assert (first.device, first.label, first.scope, first.broadcast, first.no_track) == (
         "eth1",
         "eth1:v",
@@ -98,9 +99,34 @@ def test_address_options(instance) -> None:
         "+",
         True,
     )
-    assert (second.peer, second.broadcast, second.prefix_length) == ("10.0.0.8", "10.0.0.255", 32)
-    six = instance(address="2001:db8::5\n2001:db8::6/64 -nodad preferred_lft 30").addresses
-    assert [(a.nodad, a.preferred_lifetime) for a in six] == [(True, 0), (False, 30)]
+    assert (second.peer, second.flags, second.prefix_length) == ("10.0.0.8", ("noprefixroute",), 32)
+    assert (third.broadcast, third.flags) == ("10.0.0.255", ())
+    six = instance(
+        address="2001:db8::5\n2001:db8::6/64 -nodad preferred_lft 30 home mngtmpaddr\n2001:db8::7 preferred_lft forever"
+    ).addresses
+    assert [(a.nodad, a.preferred_lifetime) for a in six] == [(True, 0), (False, 30), (True, None)]
+    assert [a.flags for a in six] == [(), ("home", "mngtmpaddr"), ()]
+
+
+@pytest.mark.parametrize(
+    ("address", "message", "left"),
+    [
+        ("10.0.0.7/24 peer 10.0.0.8", "an address with a peer has no /LENGTH", {"prefix_length": 32}),
+        ("10.0.0.7/24 peer 10.0.0.8/24 brd +", "peer of 10.0.0.7 is left out", {"peer": None, "broadcast": "+"}),
+        ("10.0.0.7 peer 10.0.0.8 brd +", "brd of 10.0.0.7 is left out: the address has a peer", {"broadcast": None}),
+        ("10.0.0.7 brd +", "brd of 10.0.0.7 is left out: a /32 has no broadcast", {"broadcast": None}),
+        ("2001:db8::1 label x", "label of 2001:db8::1 is left out: it is for IPv4", {"label": None}),
+        ("2001:db8::1 scope link", "scope of 2001:db8::1 is left out: it is for IPv4", {"scope": None}),
+        ("2001:db8::1/128 mngtmpaddr", "mngtmpaddr of 2001:db8::1 is left out: it is for IPv6 with /64", {"flags": ()}),
+        ("10.0.0.7 autojoin", "autojoin of 10.0.0.7 is left out: it is for a multicast address", {"flags": ()}),
+    ],
+)  # fmt: skip
+def test_an_option_that_does_not_fit_is_left_out_and_named(
+    instance, address: str, message: str, left: dict[str, object]
+) -> None:
+    one = instance(address=address).addresses[0]
+    assert {name: getattr(one, name) for name in left} == left
+    assert any(message in warning for warning in instance.warnings)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +138,69 @@ def test_address_options(instance) -> None:
         ("10.0.0.5 10.0.0.6", "'10.0.0.6' after 10.0.0.5"),
         ("10.0.0.5 dev", "dev is missing its value"),
         ("10.0.0.5 label a234567890123456", "too long"),
-        ("2001:db8::1 label x", "label is for IPv4"),
+        ("10.0.0.5 scope galaxy", "scope is 'galaxy'"),
+        ("10.0.0.5 peer 2001:db8::1", "an IPv4 address"),
+        ("10.0.0.5/24 brd 2001:db8::1", "an IPv4 address"),
+        ("2001:db8::1 brd +", "brd is for IPv4"),
         ("10.0.0.5 {\n}", "unexpected block"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_an_error(errors, address: str, message: str) -> None:
     text = f"vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n{address}\n}}\n}}\n"
     assert message in errors(text)[0]
+
+
+def test_the_ttl_of_a_peer_may_be_limited(instance, errors) -> None:
+    one = instance(
+        "check_unicast_src off\nunicast_peer {\n10.0.0.2 min_ttl 250\n10.0.0.3 max_ttl 9 min_ttl 3\n10.0.0.4\n}"
+    )
+    assert one.unicast.hops == ((ip_address("10.0.0.2"), 250, 255), (ip_address("10.0.0.3"), 3, 9))
+    assert one.unicast.check_source
+    text = "vrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n10.0.0.5\n}}\nunicast_peer {{\n10.0.0.2 {}\n}}\n}}"
+    assert "no advert passes" in errors(text.format("min_ttl 9 max_ttl 3"))[0]
+    assert "min_ttl is missing its value" in errors(text.format("min_ttl"))[0]
+    assert "max_ttl is '300'" in errors(text.format("max_ttl 300"))[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "preempt", "accept"),
+    [
+        ("nopreempt\nno_accept", False, False),
+        ("nopreempt\npreempt\nno_accept\naccept", True, True),
+        ("preempt\nnopreempt\naccept\nno_accept", False, False),
+    ],
+)
+def test_of_words_that_contradict_each_other_the_last_one_counts(
+    instance, lines: str, preempt: bool, accept: bool
+) -> None:
+    one = instance(lines)
+    assert (one.preempt, one.accept) == (preempt, accept)
+
+
+def test_of_repeated_words_the_one_counts_that_keepalived_takes(instance, read) -> None:
+    one = instance("version 3\nversion 2\nstate MASTER\nstate BACKUP\npriority 9\npriority 8")
+    assert (one.version, one.initial_state, one.priority) == (3, "MASTER", 8)
+    assert read("net_namespace a\nnet_namespace b\n").net_namespace == "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("unicast_ttl 300", "unicast_ttl has no effect without unicast_peer"),
+        ("check_unicast_src", "check_unicast_src has no effect without unicast_peer"),
+        ("track_src_ip", "track_src_ip has no effect: no source address"),
+        ("strict_mode\ndown_timer_adverts 5", "vrrp_strict does not know down_timer_adverts"),
+    ],
+)
+def test_a_word_that_has_no_effect_here_is_named(instance, line: str, message: str) -> None:
+    one = instance(line)
+    assert any(message in warning for warning in instance.warnings)
+    assert one.down_timer_adverts == 3
+
+
+def test_strict_mode_sends_what_the_standard_says(instance) -> None:
+    one = instance("strict_mode\nlower_prio_no_advert off\nhigher_prio_send_advert on")
+    assert (one.lower_prio_no_advert, one.higher_prio_send_advert) == (True, False)
 
 
 def test_unicast(instance) -> None:
@@ -141,6 +223,8 @@ def test_unicast(instance) -> None:
         ("priority $PRIO", "'$PRIO' uses a name that is not defined"),
         ("advert_int 0", "advert_int is '0'"),
         ("advert_int nan", "advert_int is 'nan'"),
+        ("advert_int 1e1", "advert_int is '1e1'"),
+        ("advert_int 1_0", "advert_int is '1_0'"),
         ("version 4", "VRRP version is '4'"),
         ("auth_hmac {\nkey 1 ascii:x\n}", "auth_hmac is not supported"),
         ("authentication {\nauth_type AH\n}", "auth_type AH is not supported"),

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -27,6 +28,8 @@ from haagent.core.reports import (
 from haagent.core.units import SECOND
 from haagent.effects import journal as module
 from haagent.effects.journal import Journal, configure
+from haagent.effects.log_targets import FACILITIES, SyslogHandler
+from haagent.errors import EffectError
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +188,33 @@ def test_a_terminal_gets_the_human_form():
         Journal().read(Stopped())
     assert b"INFO vrrp Stopped" in os.read(master, 4096)
     os.close(master)
+
+
+def test_a_log_file_is_written_too_and_opened_again_when_it_was_rotated(tmp_path) -> None:
+    file, stream = tmp_path / "log", io.StringIO()
+    configure(form="human", stream=stream, file=str(file))
+    logging.getLogger("haagent.agent").info("first")
+    file.rename(tmp_path / "log.1")
+    logging.getLogger("haagent.agent").info("second")
+    assert (tmp_path / "log.1").read_text().endswith("INFO agent first\n")
+    assert file.read_text().endswith("INFO agent second\n")
+    assert "first" in stream.getvalue()
+
+
+def test_a_log_file_that_cannot_be_opened_is_an_error_with_its_name(tmp_path) -> None:
+    with pytest.raises(EffectError, match=r"cannot write the log to .*nowhere/log: No such file"):
+        configure(file=str(tmp_path / "nowhere" / "log"))
+
+
+def test_syslog_gets_facility_and_severity_and_holds_nobody_up(tmp_path) -> None:
+    record = logging.LogRecord("haagent.vrrp", logging.WARNING, "", 0, "hello", (), None)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as device:
+        device.bind(str(tmp_path / "log"))
+        handler = SyslogHandler(FACILITIES["local3"], str(tmp_path / "log"))
+        handler.setFormatter(module.HumanFormatter(timestamps=False))
+        handler.emit(record)
+        assert device.recv(999) == f"<{19 << 3 | 4}>haagent[{os.getpid()}]: vrrp hello".encode()
+        for _ in range(5000):
+            handler.emit(record)  # nobody reads: the buffer is full long before
+    handler.emit(record)  # and nobody is there any more
+    handler.close()

@@ -23,7 +23,7 @@ from haagent.effects.netlink import (
 from haagent.errors import EffectError
 
 V4 = VirtualAddress(IPv4Address("192.0.2.1"), 24, "eth0")
-V6 = VirtualAddress(IPv6Address("2001:db8::1"), 128, "eth0")
+V6 = VirtualAddress(IPv6Address("2001:db8::1"), 128, "eth0", preferred_lifetime=0)
 
 
 def with_(virtual: VirtualAddress, **changes: Any) -> VirtualAddress:
@@ -56,7 +56,7 @@ def test_an_ipv6_host_address_is_deprecated_from_the_start() -> None:
     assert message["family"] == 10
     assert message.get_attr("IFA_FLAGS") == 0x02  # NODAD
     assert message.get_attr("IFA_CACHEINFO")["ifa_preferred"] == 0
-    wide = parsed(add_address(7, with_(V6, prefix_length=64, nodad=False), 3))
+    wide = parsed(add_address(7, with_(V6, prefix_length=64, nodad=False, preferred_lifetime=None), 3))
     assert wide.get_attr("IFA_CACHEINFO")["ifa_preferred"] == 3
     assert wide.get_attr("IFA_FLAGS") == 0
 
@@ -65,6 +65,18 @@ def test_an_ipv6_host_address_is_deprecated_from_the_start() -> None:
 def test_a_preferred_lifetime_never_exceeds_the_valid_one(given: int, valid: int, preferred: int) -> None:
     message = parsed(add_address(7, with_(V6, preferred_lifetime=given), valid))
     assert message.get_attr("IFA_CACHEINFO")["ifa_preferred"] == preferred
+
+
+def test_a_host_address_that_is_preferred_for_ever_may_be_a_source() -> None:
+    message = parsed(add_address(7, with_(V6, preferred_lifetime=None), 3))
+    assert message.get_attr("IFA_CACHEINFO")["ifa_preferred"] == 3
+
+
+def test_flags_and_broadcast_addresses_as_ip_address_has_them() -> None:
+    flagged = with_(V6, nodad=False, flags=("home", "mngtmpaddr", "noprefixroute", "autojoin"))
+    assert parsed(add_address(7, flagged, 3)).get_attr("IFA_FLAGS") == 0x10 | 0x100 | 0x200 | 0x400
+    lowest = parsed(add_address(7, with_(V4, broadcast="-"), 3))
+    assert lowest.get_attr("IFA_BROADCAST") == "192.0.2.0"
 
 
 def test_a_lifetime_is_never_zero_which_the_kernel_refuses() -> None:
