@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 
@@ -57,7 +58,8 @@ async def asked():
 async def test_status_0_is_a_permission_and_the_script_knows_what_it_is_about(asked, tmp_path) -> None:
     script = shell(f"env | grep ^HAAGENT_ | sort > {tmp_path}/env")
     assert await asked(configuration({"VI_1": script})) == VetoAnswered("VI_1", "")
-    assert (tmp_path / "env").read_text().splitlines() == [
+    told = (tmp_path / "env").read_text().splitlines()
+    assert [line for line in told if line.partition("=")[0] not in os.environ] == [
         "HAAGENT_EPOCH=7",
         "HAAGENT_HOLDER=node2",
         "HAAGENT_INSTANCE=VI_1",
