@@ -2,6 +2,7 @@
 #   make demo       a live two-node cluster in network namespaces, broken in turn; draws out/demo/demo.svg
 #   make test       lint, types, contracts, every test, 20,000 seeds of the simulation
 #   make simulate SEEDS=n, make model, make side-by-side, make failpoints, make arbiter-faults, make fuzz, make histories   the slower campaigns, in full
+#   make containers    compose/ on a Docker engine of its own, a few faults; make containers FAULTS=100 the campaign over all profiles
 #   make bench      takeover, CPU and memory side by side with keepalived; the arbiters side by side
 SHELL := /bin/bash
 VENV := .venv
@@ -9,12 +10,12 @@ BIN := $(VENV)/bin
 SEEDS ?= 20000
 OPERATIONS ?= 100000
 
-.PHONY: demo test lint unit contract netns bench side-by-side failpoints arbiter-faults simulate fuzz histories model clean system
+.PHONY: demo test lint unit contract netns containers bench side-by-side failpoints arbiter-faults simulate fuzz histories model clean system
 
 demo: $(VENV)/ready system
 	$(BIN)/haagent lab demo --out out/demo
 
-test: lint unit simulate contract netns
+test: lint unit simulate contract netns containers
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -30,6 +31,9 @@ contract: $(VENV)/ready system
 
 netns: $(VENV)/ready system
 	scripts/run-tests tests/netns tests/partition
+
+containers: $(VENV)/ready
+	$(BIN)/python -m tests.containers $(if $(FAULTS),--faults $(FAULTS)) $(if $(PROFILES),--profiles $(PROFILES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/ready system
 	$(BIN)/python -m tests.bench

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ from types import ModuleType
 import pytest
 
 from haagent.config.load import load
+from tests.containers.campaign import deployment
+from tests.containers.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "compose"
@@ -107,64 +108,13 @@ def test_a_silence_is_from_the_first_round_without_an_answer_to_the_next_with_on
     assert checker(question(1, [A]), question(2, [], [A]), question(3, [A])).silences == []
 
 
-def compose_command() -> list[str]:
-    """Return docker-compose 1.29's name, or the v2 plugin's; empty if there is neither."""
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=20, check=False)
-    return [] if plugin.returncode else ["docker", "compose"]
-
-
-def engine() -> str:
-    """Return why containers cannot be run here, or nothing."""
-    if shutil.which("docker") is None:
-        return "not installed: docker"
-    if not compose_command():
-        return "not installed: docker-compose, or the compose plugin"
-    if os.geteuid() != 0:
-        return "the Docker engine needs root"
-    done = subprocess.run(
-        ["docker", "image", "inspect", "haagent-compose"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    if done.returncode:
-        words = done.stderr.strip()
-        return (
-            "no image haagent-compose; build it: docker build -t haagent-compose -f compose/Dockerfile ."
-            if "No such" in words
-            else f"no Docker engine answers: {words}"
-        )
-    running = subprocess.run(
-        ["docker", "network", "ls", "-q", "--filter", "label=com.docker.compose.network=lan"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    return (
-        "the compose deployment is up already, and its networks are taken" if running.stdout.strip() else ""
-    )
-
-
 @pytest.fixture
 def project():
     """Bring the deployment up for one test, under a name of its own."""
-    if reason := engine():
-        pytest.skip(reason)
-    if not (COMPOSE / "config" / "peers.key").exists():
-        pytest.skip("no compose/config/peers.key; make it as compose/README.md says")
-    words = [*compose_command(), "-p", PROJECT, "-f", str(COMPOSE / "compose.yaml")]
-    try:
-        up = subprocess.run(
-            [*words, "up", "-d", "--no-build"], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert up.returncode == 0, up.stderr
+    if "HAAGENT_CONTAINERS" not in os.environ:
+        pytest.skip("needs an engine and images of its own: make containers")
+    with deployment(Engine(), Path(os.environ["HAAGENT_CONTAINERS"]), PROJECT):
         yield PROJECT
-    finally:
-        subprocess.run([*words, "down", "-v", "-t", "2"], capture_output=True, timeout=120, check=False)
 
 
 @pytest.mark.timeout(400)
