@@ -81,7 +81,8 @@ def with_engine(directory: Path, targets: Sequence[str], run: Callable[[Engine, 
 def sample(engine: Engine, tree: Path) -> int:
     """Run the tests that continuous integration runs."""
     environment = {**engine.environment, "HAAGENT_CONTAINERS": str(tree / "compose")}
-    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", SAMPLE)
+    options = ("-q", "-p", "no:cacheprovider", "--basetemp", str(tree.parent / "pytest"))
+    argv = (sys.executable, "-m", "pytest", *options, SAMPLE)
     status, _ = run_to_end(argv, environment)
     return status
 

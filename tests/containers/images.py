@@ -111,7 +111,7 @@ def bootstrap(engine: Engine, directory: Path) -> str:
     debootstrap = (*options, suite, "/mnt", *([site] if site else []))
     try:
         root.mkdir()
-        words = (*ALONE, "bash", "-ec", AT_MNT, "bash", root, *debootstrap)
+        words = (*ALONE, "bash", "-ec", AT_MNT, "bash", str(root), *debootstrap)
         call(words, BOOTSTRAP, engine.environment)
         for clean in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(root / clean)

@@ -67,7 +67,8 @@ def test_every_profile_has_its_files(profiles, tmp_path):
     files = []
     for name in (f"arbiter-{arbiter}.conf", f"peers-{three or 'two'}.conf", "keepalived.conf"):
         files.append(tmp_path / name)
-        files[-1].write_text((COMPOSE / "config" / name).read_text().replace("/etc/haagent", str(tmp_path)))
+        text = (COMPOSE / "config" / name).read_text()
+        files[-1].write_text(text.replace("/etc/haagent/peers.key", f'"{tmp_path}/peers.key"'))
     configuration = load(files, config_id="node1")
     assert configuration.arbiter.domain == "compose"
     assert len(configuration.peers.nodes) == (3 if three else 2)
