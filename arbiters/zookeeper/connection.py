@@ -33,10 +33,12 @@ from arbiters.zookeeper.failures import explain, explain_no_connection
 from arbiters.zookeeper.settings import Settings
 from haagent.arbiter import ArbiterError, Unavailable
 
-SESSION = (
-    2.0  # seconds asked for; the server grants no less than two ticks. kazoo shares it among the servers as
+# Seconds asked for; the server grants no less than two ticks. kazoo shares it among the servers as the time each may
+# take to greet us. Of ours only the announcement of the node hangs on it.
+SESSION = 2.0
+LONGEST_SESSION = (
+    16.0  # seconds, in the end, where no server greets us in that time: a greeting takes a write
 )
-# the time each may take to greet us. Of ours only the announcement of the node hangs on it
 CONNECT_TIMEOUT = 0.5  # seconds for TCP and TLS
 CLOSE_PATIENCE = 0.2  # seconds for a polite end of the session
 FORGET_AFTER = 1.0  # seconds without a connection until we go to a server that knows less than we have seen
@@ -75,6 +77,7 @@ class Connection:
         self._login_refused = False
         self._answered_at = float("-inf")
         self._doubts: set[asyncio.TimerHandle] = set()
+        self._patience: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.Future[Any]] = set()
         self._closed = False
@@ -119,6 +122,7 @@ class Connection:
             return
         self._closed = True
         self._connected.set()  # whoever waits for a connection learns that there will be none
+        self._be_patient(None)
         for doubt in self._doubts:
             doubt.cancel()
         for ending in tuple(self._ending):
@@ -154,6 +158,7 @@ class Connection:
         )
         client.add_listener(lambda state: self._from_thread(self._on_state, client, state))
         client.start_async()
+        self._be_patient(client)
         return client
 
     def _on_state(self, client: KazooClient, state: str) -> None:
@@ -162,7 +167,10 @@ class Connection:
         if state == KazooState.CONNECTED:
             self._words.text, self._login_refused = "", False
             self._connected.set()
+            self._be_patient(None)
             return
+        if self._connected.is_set():
+            self._be_patient(client)
         self._connected.clear()
         for answer in tuple(self._open):  # kazoo keeps what it was given after it lost the connection
             if not answer.done():  # else it came just before, and whoever waits for it has not run yet
@@ -178,6 +186,17 @@ class Connection:
         """Forget how far the ensemble had come: one that was wiped is behind that, and would refuse us for good."""
         if not self._connected.is_set():
             client.last_zxid = 0
+
+    def _be_patient(self, client: KazooClient | None, session: float = SESSION) -> None:
+        """Ask ``client`` for a session of so many seconds, and for twice as many when that has led to nothing. None: enough."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if client is None:
+            return
+        client._session_timeout = int(1000 * session)
+        longer = min(2 * session, LONGEST_SESSION)
+        self._patience = self._loop.call_later(1.5 * session, self._be_patient, client, longer)
 
     async def _revive(self, client: KazooClient) -> None:
         """Replace ``client`` if it gave up for good, as it does after a refused login."""

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -125,6 +125,45 @@ async def test_all_servers_hung_is_unavailable_in_time(zookeeper_trio: ZooKeeper
                     await arbiter.swap("claims/web", unique(), record, timeout=timeout)
                 assert time.monotonic() - begun < timeout + LATENESS
         await first_success(arbiter, "claims/web", within=10.0)
+
+
+@asynccontextmanager
+async def delayed(target: str, delay: float) -> AsyncIterator[str]:
+    """Serve at a port of its own what ``target`` serves, the greeting ``delay`` seconds later."""
+    host, _, port = target.rpartition(":")
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await asyncio.sleep(delay)
+                delay = 0
+                writer.write(data)
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(copy(reader, there_writer, 0), copy(there_reader, writer, delay))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield "{}:{}".format(*server.sockets[0].getsockname())
+    finally:
+        server.close()
+
+
+async def test_servers_that_are_slow_to_greet_are_waited_for(zookeeper_single: ZooKeeperEnsemble) -> None:
+    """Counterexample: each of three had two thirds of a second for ever; slower ones were never connected to."""
+    async with AsyncExitStack() as stack:
+        (target,) = zookeeper_single.endpoints
+        slow = [await stack.enter_async_context(delayed(target, 0.9)) for _ in range(3)]
+        arbiter = await open_arbiter(ArbiterOptions(tuple(slow), "slow", "a", 3.0, zookeeper_single.settings))
+        stack.push_async_callback(arbiter.aclose)
+        until = time.monotonic() + 15.0
+        while time.monotonic() < until:
+            with suppress(Unavailable):
+                assert await arbiter.read("claims/web", timeout=3.0) is None
+                return
+        raise AssertionError("never connected")
 
 
 async def test_server_that_was_killed_is_found_again(zookeeper_single: ZooKeeperEnsemble) -> None:
