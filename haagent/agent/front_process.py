@@ -21,6 +21,7 @@ class FrontProcess:
 
     def __init__(self, fork: Callable[[], int], *, wanted: bool) -> None:
         self._fork, self._wanted = fork, wanted
+        self._reloaded = False
         self._not_before = 0.0
         self.pid = 0
 
@@ -35,15 +36,21 @@ class FrontProcess:
             self.pid = self._fork()
 
     def take(self, ended: Mapping[int, int]) -> None:
-        """Note that it is among the children that have ended. One that ended on purpose had nothing to listen on."""
+        """Note that it is among the children that have ended. One that ended on purpose had nothing to listen on.
+
+        A reload may have come when it was on its way to its end already, so that after one the next front decides.
+        """
         if self.pid in ended:
-            self._wanted = ended[self.pid] != 0
-            self._not_before = time.monotonic() + PAUSE
+            failed = ended[self.pid] != 0
+            self._wanted = failed or self._reloaded
+            self._reloaded = False
+            if failed:
+                self._not_before = time.monotonic() + PAUSE
             self.pid = 0
 
     def reload(self) -> None:
         """Let it read the configuration again, or start one: there may be something to listen on now."""
-        self._wanted = True
+        self._wanted = self._reloaded = True
         self._signal(signal.SIGHUP)
 
     def stop(self) -> None:

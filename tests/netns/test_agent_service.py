@@ -96,7 +96,7 @@ def test_scripts_of_a_killed_worker_are_ended_with_all_they_started(built: Lab, 
     first = [int(pid) for pid in pids.read_text().split()[:2]]
     os.kill(agent.worker, signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in first), what="ending the orphans")
-    assert "processes that the worker's scripts had left" in agent.text()
+    eventually(lambda: "processes that the worker's scripts had left" in agent.text(), what="saying so")
     agent.stop()
     assert not remains(agent.node)
 

@@ -83,8 +83,16 @@ def agent_says(both: Pair, name: str) -> str:
         return channel.makefile().read()
 
 
+def command_line(pid: int) -> bytes:
+    """Return it, empty for a process that is gone: what a killed front leaves is the supervisor's for a moment."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def children(member: Member) -> dict[str, int]:
-    """Return the worker and the front: the supervisor's children, the front being the one that listens."""
+    """Return the worker and the front, the supervisor's child that listens; nothing while there is no worker."""
     assert member.agent is not None
     supervisor = member.agent.pid
     pids = [int(p) for p in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
@@ -94,8 +102,9 @@ def children(member: Member) -> dict[str, int]:
     ).stdout  # fmt: skip
     fronts = [pid for pid in pids if f"pid={pid}," in listening]
     assert len(fronts) == 1, (pids, listening)
-    agents = [pid for pid in pids if b"haagent" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return {"front": fronts[0], "worker": next(pid for pid in agents if pid not in fronts)}
+    agents = [pid for pid in pids if b"haagent" in command_line(pid)]
+    workers = [pid for pid in agents if pid not in fronts]
+    return {"front": fronts[0], "worker": workers[0]} if workers else {}
 
 
 def test_master_and_backup_answer_what_they_are(both: Pair) -> None:

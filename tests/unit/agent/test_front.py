@@ -126,6 +126,21 @@ def test_a_front_that_fails_comes_back_after_a_pause_and_one_with_nothing_to_do_
     assert not codes
 
 
+def test_a_reload_that_finds_a_front_on_its_way_to_its_end_is_not_lost() -> None:
+    """Counterexample: taking the addresses out and putting them back within a second left nobody listening."""
+    codes = ["time.sleep(0.3); os._exit(0)", "os._exit(0)"]
+    keeper = FrontProcess(lambda: sleeper(codes.pop(0)), wanted=True)
+    keeper.ensure()
+    time.sleep(0.1)
+    keeper.reload()  # nothing to listen on
+    keeper.reload()  # something again, but it has looked already
+    keeper.take(ended(keeper.pid))
+    keeper.ensure()
+    assert keeper.pid
+    keeper.take(ended(keeper.pid))
+    assert (keeper.due, codes) == (False, [])
+
+
 def test_a_front_that_does_not_stop_is_killed(monkeypatch) -> None:
     monkeypatch.setattr(front_process, "END_PATIENCE", 0.2)
     code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)"
