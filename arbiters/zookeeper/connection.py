@@ -36,9 +36,8 @@ from haagent.arbiter import ArbiterError, Unavailable
 # Seconds asked for; the server grants no less than two ticks. kazoo shares it among the servers as the time each may
 # take to greet us. Of ours only the announcement of the node hangs on it.
 SESSION = 2.0
-LONGEST_SESSION = (
-    16.0  # seconds, in the end, where no server greets us in that time: a greeting takes a write
-)
+# And in the end, where no server greets us in that time: a greeting takes a write.
+LONGEST_SESSION = 16.0
 CONNECT_TIMEOUT = 0.5  # seconds for TCP and TLS
 CLOSE_PATIENCE = 0.2  # seconds for a polite end of the session
 FORGET_AFTER = 1.0  # seconds without a connection until we go to a server that knows less than we have seen

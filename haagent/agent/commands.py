@@ -47,9 +47,8 @@ class Commands:
         return registers_document(self._worker)
 
     async def _reload_command(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        problem = await asyncio.shield(
-            self._worker.reloader.soon()
-        )  # it goes on when the client's time is over
+        # It goes on when the client's time is over.
+        problem = await asyncio.shield(self._worker.reloader.soon())
         if problem:
             raise ControlError(problem)
         return {"reloaded": True}

@@ -74,9 +74,8 @@ async def _run(listeners: Sequence[dict[str, Any]], channel: socket.socket, pare
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     front = Front(*await asyncio.open_connection(sock=channel, limit=LONGEST_ANSWER))
-    endpoints.respond(
-        "/", View(None, GateView(), 0)
-    )  # what is read from files is read while that is possible
+    # What is read from files is read while that is possible.
+    endpoints.respond("/", View(None, GateView(), 0))
     become_nobody()
     die_with(parent, signal.SIGKILL)
     opened = []

@@ -50,7 +50,7 @@ class FrontProcess:
 
     def reload(self) -> None:
         """Let it read the configuration again, or start one: there may be something to listen on now."""
-        self._wanted = self._reloaded = True
+        self._wanted, self._reloaded = True, self.pid != 0
         self._signal(signal.SIGHUP)
 
     def stop(self) -> None:

@@ -44,7 +44,7 @@ MULTICAST = {4: "224.0.0.18", 6: "ff02::12"}
 class Run:
     """One run of one node: the supervisor's, handed to each worker. ``resumed``: an earlier worker of it died.
 
-    ``uptime``: how long the host had been running when it began.
+    ``uptime``: how long the host had been running when the worker began.
     """
 
     node: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haagent.agent.parameters import timing
 from haagent.config.listening import check_listens, parse_listen
 from haagent.config.load import load
-from haagent.config.model import Configuration
+from haagent.config.model import ArbiterConfig, Configuration
 from haagent.config.votes import check_votes
 from haagent.effects.processes import withhold
 
@@ -38,7 +39,14 @@ class Sources:
             configuration = replace(configuration, daemon=replace(configuration.daemon, http=own))
             check_listens(configuration)
         if configuration.arbiter is not None:  # scripts do not get a password_env
-            withhold(text for word, text in configuration.arbiter.settings if word == "password")
+            withhold(_passwords(configuration.arbiter))
         timing(configuration)
         check_votes(configuration, self.node or configuration.daemon.node)
         return configuration
+
+
+def _passwords(arbiter: ArbiterConfig) -> Iterator[str]:
+    """Yield an arbiter's password, and those of the arbiters it is made of."""
+    yield from (text for word, text in arbiter.settings if word == "password")
+    for member in arbiter.members:
+        yield from _passwords(member)

@@ -30,6 +30,7 @@ from haagent.agent.pid_files import pid_file
 from haagent.agent.sources import Sources
 from haagent.agent.worker import run_worker
 from haagent.config.model import Configuration, GlobalDefs
+from haagent.core.units import Duration
 from haagent.effects import framing, journal, namespace, scheduling
 from haagent.effects.addresses import Addresses
 from haagent.effects.confinement import die_with
@@ -72,7 +73,7 @@ class Supervisor:
             quick_deaths = 0 if lived > QUICK_DEATH else quick_deaths + 1
             LOG.error("worker ended with status %d after %.1f s; starting another", status, lived)
             self._sleep(_pause(quick_deaths))
-            run = replace(run, resumed=True)
+            run = replace(run, resumed=True, uptime=_uptime())
 
     def _listen(self) -> None:
         """Handle signals, and be woken by them: a blocking wait alone would be resumed after the handler."""
@@ -164,6 +165,10 @@ class Supervisor:
                 os.kill(self.worker, number)
 
 
+def _uptime() -> Duration:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def _pause(quick_deaths: int) -> float:
     """Return how many seconds to wait after so many quick deaths in a row: the first one may cost no time."""
     return 0.0 if quick_deaths < 2 else min(LONGEST_PAUSE, 0.05 * 2 ** min(quick_deaths - 2, 10))
@@ -200,8 +205,7 @@ def run_agent(sources: Sources) -> int:
     if wanted := sources.namespace or configuration.net_namespace:
         namespace.enter(wanted)
     lock = node_lock.take(node)
-    uptime = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    run = Run(node, secrets.token_hex(4), host_identity(), uptime=uptime)
+    run = Run(node, secrets.token_hex(4), host_identity(), uptime=_uptime())
     _warm_up(configuration)
     try:
         with pid_file(sources.pid_file, os.getpid()), _framed(configuration.globals):

@@ -148,9 +148,8 @@ def _route_option(word: Token, words: _Words, found: dict[str, object], messages
     elif name == "pref":
         found["family"], found["preference"] = 6, named(words.next(name), _PREFERENCES, 255, name)
     elif name in ("add", "prepend", "append"):
-        found["append"] = (
-            name == "append"
-        )  # "add" minds routes to the same place, and so is not for a failover
+        # "add" minds routes to the same place, and so is not for a failover
+        found["append"] = name == "append"
     elif name in _EVERYWHERE:
         _everywhere(word, words, found, messages)
     elif "destination" not in found:

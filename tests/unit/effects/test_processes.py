@@ -23,13 +23,20 @@ async def output(argv: tuple[str, ...]) -> int | None:
     return child.reap()
 
 
-async def test_the_arbiters_password_is_not_in_a_scripts_environment(tmp_path, monkeypatch) -> None:
+ETCD = "etcd {\n endpoints e1:2379\n username web\n password_env WEB_PASSWORD\n}\n"
+QUORUM = f"quorum {{\n{ETCD}file {{\n endpoints /srv/vote\n}}\nwitness {{\n endpoints w1:7419\n key_file KEY\n}}\n}}\n"
+
+
+@pytest.mark.parametrize("arbiter", [ETCD, QUORUM], ids=["etcd", "quorum"])
+async def test_the_arbiters_password_is_not_in_a_scripts_environment(arbiter, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(processes, "_withheld", set())
     monkeypatch.setenv("WEB_PASSWORD", "correct horse")
     monkeypatch.setenv("WEB_PLACE", "here")
-    file = tmp_path / "keepalived.conf"
+    file, key = tmp_path / "keepalived.conf", tmp_path / "witness.key"
+    key.touch(0o600)
+    key.write_text("0123456789abcdef" * 2)
     file.write_text(
-        "arbiter etcd {\n endpoints e1:2379\n username web\n password_env WEB_PASSWORD\n}\n"
+        f"arbiter {arbiter.replace('KEY', str(key))}"
         "vrrp_instance web {\n interface lo\n virtual_router_id 5\n virtual_ipaddress {\n 192.0.2.9/32\n }\n}\n"
     )
     Sources((file,)).load()
