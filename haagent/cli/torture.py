@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -19,18 +19,21 @@ import click
 from haagent.agent.plan import plan as make_plan
 from haagent.cli.building import EXIT_DUAL, advert_interval, bounds_of, clean_exit, cluster_options
 from haagent.config.load import load
-from haagent.core.units import SECOND, from_seconds, to_seconds
+from haagent.core.units import MILLISECOND, SECOND, from_seconds, to_seconds
 from haagent.lab import torture_report as report
 from haagent.lab.budget import Bounds
 from haagent.lab.cluster import Cluster, standard
 from haagent.lab.daemons import ClusterSpec, DaemonKind
 from haagent.lab.evidence import Evidence
 from haagent.lab.namespaces import LabError, require_lab_host
+from haagent.lab.observers import Pace
 from haagent.lab.report import in_words
 from haagent.lab.shots import shots
 from haagent.lab.torture import Hit, Rules, Tally, Torture
 
 DEFAULT_FAULTS = 60
+# hours of looking: asking twice as seldom as a demo leaves the processors to what is looked at
+PACE = Pace(udp=10 * MILLISECOND, http=100 * MILLISECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def _run(campaign: Campaign, out: Path) -> Tally:
     kind = cast("DaemonKind", campaign.daemon)
     evidence = Evidence(out, campaign.again())
     options = standard(kind, campaign.nodes, spec, failsafe=not campaign.strict, arbiter=campaign.arbiter)
-    with Cluster(options) as cluster:
+    with Cluster(replace(options, pace=PACE)) as cluster:
         evidence.begin(cluster)
         try:
             rules = Rules(

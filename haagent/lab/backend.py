@@ -13,6 +13,8 @@ import socket
 from pathlib import Path
 from typing import cast
 
+from haagent.lab.timekeeping import keeping_time
+
 IP_FREEBIND, IPV6_FREEBIND = 15, 78
 
 
@@ -94,7 +96,7 @@ def main() -> None:
     parser.add_argument("--udp", type=_endpoint, action="append", default=[], metavar="ADDRESS:PORT")
     parser.add_argument("--unhealthy", type=Path, metavar="FILE")
     words = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), keeping_time():
         asyncio.run(serve(words.node, words.http, words.udp, words.unhealthy))
 
 

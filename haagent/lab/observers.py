@@ -23,6 +23,7 @@ from haagent.lab import probes
 from haagent.lab.clients import HttpProbe, UdpProbe
 from haagent.lab.namespaces import LabError, inside
 from haagent.lab.observations import AddressChange, Advert, Answer, Record, Round
+from haagent.lab.timekeeping import keeping_time
 from haagent.lab.topology import CLIENT4, CLIENT6, Node, Topology
 
 ETH_P_ALL = 3
@@ -238,7 +239,7 @@ class Observer:
         return frozenset(answer.node for answer in seen.answers[-16:] if answer.round == last)
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
+        with keeping_time(), selectors.DefaultSelector() as selector:
             try:
                 self._loop(selector)
             except BaseException as error:

@@ -7,6 +7,7 @@ data lies in a directory of its own that this user can reach.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -26,6 +27,7 @@ SETTINGS = (
     "max_connections = 60",
     "wal_keep_size = 64MB",
     "hot_standby = on",
+    "dynamic_shared_memory_type = mmap",  # files in the data directory: a killed server leaves nothing in /dev/shm
     "logging_collector = off",
 )
 SYNCHRONOUS = ("synchronous_standby_names", "ANY 1 (*)")
@@ -125,9 +127,12 @@ class PostgresqlServers(Members[PostgresqlServer]):
             return False
 
     def kill(self, member: PostgresqlServer) -> None:
-        """SIGKILL one server with all its backends, and reap it."""
+        """SIGKILL one server with all its backends, reap it, and remove what only an orderly end would have removed."""
         super().kill(member)
-        (member.data / "postmaster.pid").unlink(missing_ok=True)  # its pid may be somebody else's by now
+        lock = member.data / "postmaster.pid"  # the pid in it may be somebody else's by now
+        with contextlib.suppress(FileNotFoundError):
+            _remove_segment(lock.read_text())
+            lock.unlink()
 
     def sql(self, member: PostgresqlServer, statement: str, database: str = "", timeout: float = 10.0) -> str:
         """Run one statement as the superuser, and return its rows, columns separated by ``|``. Raises ServerError."""
@@ -182,7 +187,7 @@ class PostgresqlServers(Members[PostgresqlServer]):
     def close(self) -> None:
         """Kill every server and remove all data and logs. Idempotent."""
         for member in self.members:
-            super().kill(member)
+            self.kill(member)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _place(self, number: int, site: Site) -> PostgresqlServer:
@@ -270,6 +275,13 @@ class PostgresqlServers(Members[PostgresqlServer]):
         if done.returncode:
             raise ServerError(f"{program}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
+
+
+def _remove_segment(lock: str) -> None:
+    """Remove the System V segment, a server's mark of being alive, that ``postmaster.pid`` names in its seventh line."""
+    words = [line.split() for line in lock.splitlines()][6:7]
+    for _, segment in (line for line in words if len(line) == 2):
+        subprocess.run(["ipcrm", "-m", segment], capture_output=True, check=False)
 
 
 def _user() -> pwd.struct_passwd | None:

@@ -110,6 +110,10 @@ class NodeProcess:
         """Return the CPU time of all live processes of the tree, in ns."""
         return sum(_cpu_ns(pid) for pid in self.tree())
 
+    def waited_ns(self) -> int:
+        """Return how long the live processes of the tree have waited for a processor, in ns, all their threads together."""
+        return sum(_schedstat(pid)[1] for pid in self.tree())
+
     def pss_bytes(self) -> int:
         """Return the proportional set size of the tree: shared pages counted once among their users."""
         return sum(_pss_bytes(pid) for pid in self.tree())
@@ -120,15 +124,23 @@ class NodeProcess:
 
 
 def _cpu_ns(pid: int) -> int:
-    """Run time from schedstat (exact ns, per thread); from stat (10 ms ticks) where the kernel has none."""
+    """Run time from schedstat (exact ns); from stat (10 ms ticks) where the kernel has none."""
+    if ran := _schedstat(pid)[0]:
+        return ran
     with contextlib.suppress(OSError):
-        tasks = Path("/proc", str(pid), "task")
-        try:
-            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())
-        except FileNotFoundError:
-            fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) * TICK_NS
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * TICK_NS
     return 0
+
+
+def _schedstat(pid: int) -> tuple[int, int]:
+    """Return how long the threads of a process have run and waited for a processor, in ns; zeros where the kernel does not say."""
+    ran = waited = 0
+    with contextlib.suppress(OSError):
+        for task in Path("/proc", str(pid), "task").iterdir():
+            words = (task / "schedstat").read_text().split()
+            ran, waited = ran + int(words[0]), waited + int(words[1])
+    return ran, waited
 
 
 def _pss_bytes(pid: int) -> int:

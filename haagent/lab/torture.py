@@ -20,6 +20,7 @@ from haagent.lab.namespaces import LabError
 from haagent.lab.nemesis import fire
 from haagent.lab.report import in_words
 from haagent.lab.shots import Shot
+from haagent.lab.timekeeping import keeping_time
 from haagent.lab.verdict import Verdict, judge
 from haagent.lab.windows import SETTLED, cut
 
@@ -39,7 +40,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What one shot did. ``settled``: from healing until one owner was steady and every node back, with the rest; None: never."""
+    """What one shot did. ``settled``: from healing until one owner was steady and every node back, with the rest; None: never.
+
+    ``waited``: how long the agent that waited most for a processor did so, from the injection until the shot was judged.
+    """
 
     shot: Shot
     target: str
@@ -51,6 +55,7 @@ class Hit:
     over: bool
     settled: Duration | None
     failure: str
+    waited: Duration = 0
 
 
 @dataclass
@@ -101,27 +106,34 @@ class Torture:
         """
         self._cluster.wait_until_up(self._steady, max(15 * self._cluster.spec.advert, 30 * SECOND))
         tally = self.tally = Tally(time.monotonic_ns())
-        for shot in takewhile(lambda _: until is None or time.monotonic_ns() < until, shots):
-            hit, verdict = self._one(shot)
-            tally.add(hit, verdict)
-            self._tell(hit, tally)
-            if hit.failure and self._rules.stop_at_failure:
-                break
+        with (
+            keeping_time()
+        ):  # this thread holds the interpreter's lock now and then, and the observer waits for it
+            self._play(takewhile(lambda _: until is None or time.monotonic_ns() < until, shots))
         tally.end = time.monotonic_ns()
         return tally
 
+    def _play(self, shots: Iterator[Shot]) -> None:
+        for shot in shots:
+            hit, verdict = self._one(shot)
+            self.tally.add(hit, verdict)
+            self._tell(hit, self.tally)
+            if hit.failure and self._rules.stop_at_failure:
+                break
+
     def _one(self, shot: Shot) -> tuple[Hit, Verdict]:
-        owner = self._cluster.owner() or self._best
+        owner, waited = self._cluster.owner() or self._best, self._waits()
         span = fire(shot, self._cluster, owner, _sleep)
         settled = self._settle(shot, span.end)
         # one owner has been steady for longer than SETTLED, so no outage is cut in two
         piece = cut(self._cluster.record, time.monotonic_ns() - SETTLED)
         verdict = judge(piece)
-        hit = self._hit(shot, verdict, settled)
+        hit = self._hit(shot, verdict, settled, waited)
         if hit.failure:
             self._evidence.keep("failure", shot, hit.failure, piece, verdict)
         elif hit.over:
             what = f"outages of {in_words(hit.outage)} and {in_words(hit.outage_after)} after healing"
+            what += f"; an agent waited {in_words(hit.waited)} for a processor"
             self._evidence.keep("over-budget", shot, what, piece, verdict)
         return hit, verdict
 
@@ -164,14 +176,24 @@ class Torture:
             return "nothing was observed"
         return f"daemon ended by itself on {', '.join(ended)}" if ended else ""
 
-    def _hit(self, shot: Shot, verdict: Verdict, settled: Duration | None) -> Hit:
+    def _waits(self) -> dict[int, Duration]:
+        """Return how long each agent, by its pid, has waited for a processor so far."""
+        running = (one.process for one in self._cluster.daemons.values() if one.process is not None)
+        return {process.pid: process.waited_ns() for process in running}
+
+    def _hit(
+        self, shot: Shot, verdict: Verdict, settled: Duration | None, before: dict[int, Duration]
+    ) -> Hit:
         judged = verdict.faults[-1]
         rules = self._rules
         allowed = budget(shot, rules.bounds) if rules.bounds is not None else NO_BUDGET
         over = allowed.exceeded(judged.outage, judged.outage_after, rules.slack)
         failure = self._failure(verdict, settled)
         outages = judged.outage, judged.outage_after, verdict.outage_total
-        return Hit(shot, judged.span.target, verdict.dual_total, *outages, allowed, over, settled, failure)
+        waited = max([0, *(now - before.get(pid, 0) for pid, now in self._waits().items())])
+        return Hit(
+            shot, judged.span.target, verdict.dual_total, *outages, allowed, over, settled, failure, waited
+        )
 
 
 def _sleep(duration: Duration) -> None:

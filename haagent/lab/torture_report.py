@@ -104,6 +104,7 @@ def _hit(hit: Hit) -> dict[str, object]:
         "budget_after_heal_ms": _ms(hit.budget.after),
         "over_budget": hit.over,
         "settled_ms": _ms(hit.settled),
+        "waited_ms": _ms(hit.waited),
         "failure": hit.failure,
     }
 

@@ -87,6 +87,27 @@ async def refusal(servers: PostgresqlServers, *endpoints: str, **words: str) -> 
 # -- servers that hang, die, restart
 
 
+def test_killed_servers_leave_no_shared_memory_on_the_host() -> None:
+    def segments() -> set[str]:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+        return {line.split()[1] for line in lines}
+
+    def segment(server: PostgresqlServer) -> str:
+        return (server.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+
+    with PostgresqlServers() as servers:
+        (server,) = servers.members
+        first = segment(server)
+        assert first in segments()
+        assert servers.sql(server, "SHOW dynamic_shared_memory_type") == "mmap"  # in the data directory
+        servers.kill(server)
+        assert first not in segments()
+        servers.restart(server)
+        second = segment(server)
+        assert second in segments()
+    assert second not in segments()
+
+
 async def test_hung_server_is_unavailable_in_time_and_found_again(
     postgresql_single: PostgresqlServers,
 ) -> None:

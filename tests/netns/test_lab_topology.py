@@ -165,6 +165,17 @@ def test_a_process_costs_what_it_uses(lab):
     assert tree(process.pid) == ()
 
 
+def test_a_process_that_shares_its_processor_waits(lab):
+    argv = ("taskset", "-c", "0", sys.executable, "-c", "while True: pass")
+    pair = [NodeProcess(lab.nodes[0].namespace, argv, lab.workdir / f"{name}.log") for name in "ab"]
+    time.sleep(1.0)
+    waited = [process.waited_ns() for process in pair]
+    for process in pair:
+        process.kill()
+    assert min(waited) > 100_000_000
+    assert sum(waited) < 4_000_000_000
+
+
 def test_mac_addresses_name_the_nodes(lab):
     (node,) = lab.nodes
     link = json.loads(run("ip", "-j", "-n", node.namespace, "link", "show", "lan"))

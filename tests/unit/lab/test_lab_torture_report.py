@@ -13,7 +13,7 @@ from haagent.lab.torture import Hit, Tally
 
 def hit(number, fault="kill", dual=0, outage=0, failure="", over=False):
     made = Shot(number, fault, "owner", 0, SECOND, SECOND)
-    return Hit(made, "node1", dual, outage, 0, outage, Budget(SECOND, 0), over, 2 * SECOND, failure)
+    return Hit(made, "node1", dual, outage, 0, outage, Budget(SECOND, 0), over, 2 * SECOND, failure, 30 * MS)
 
 
 def tally(*hits, rounds=100):
@@ -48,6 +48,7 @@ def test_json_says_everything_in_ms():
     assert (said["seed"], said["shots"], said["dual_ms"], said["outage_ms"]) == (7, 1, 0, 1500)
     assert said["hits"][0]["outage_ms"] == 1500
     assert said["hits"][0]["budget_ms"] == 1000
+    assert said["hits"][0]["waited_ms"] == 30
 
 
 def test_the_picture_is_xml_and_shows_every_shot_and_every_dual():
