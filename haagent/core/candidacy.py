@@ -97,7 +97,8 @@ class Candidacy:
         self.wanted = self.claim.wanted = self.claim.bidding = False
         self.veto.rest()
         self._wait_ends = None
-        if self.claim.held or self.inheritance.should_be_returned(None, now):
+        kept = self.claim.held and not self.inheritance.removing
+        if kept or self.inheritance.should_be_returned(None, now):
             self.claim.release_for = self.claim.release_for or ""
 
     def step(self, now: Now) -> Actions:

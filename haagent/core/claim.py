@@ -18,8 +18,16 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from haagent.core.actions import Actions, ReadRegister, SwapRegister
-from haagent.core.known_claim import KnownClaim, Observe, parse
-from haagent.core.records import Bid, ClaimRecord, ClaimState
+from haagent.core.events import (
+    RegisterChanged,
+    RegisterConflicted,
+    RegisterRead,
+    RegisterSwapped,
+    RegisterUnavailable,
+)
+from haagent.core.known_claim import KnownClaim, Observe
+from haagent.core.neighbours import RegisterEvent
+from haagent.core.records import Bid, ClaimRecord, ClaimState, shown_claim
 from haagent.core.register import Record
 from haagent.core.session import Session
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now
@@ -163,6 +171,21 @@ class Claim(KnownClaim):
         taken = ClaimRecord(ClaimState.HELD, self.epoch + 1, session.holder, electors=electors)
         return self._swap(Purpose.TAKE, taken, now)
 
+    def answered(self, event: RegisterEvent, now: Now) -> Actions:
+        """Take in an answer or a hint about the register."""
+        match event:
+            case RegisterRead(_, record):
+                return self.read(record, now)
+            case RegisterSwapped(_, record):
+                return self.swapped(record, now)
+            case RegisterConflicted():
+                return self.conflicted()
+            case RegisterUnavailable():
+                self.unavailable(now)
+                return ()
+            case RegisterChanged(_, record):
+                return self.hinted(record, now)
+
     def read(self, record: Record | None, now: Now) -> Actions:
         """Take in the answer to our read."""
         looking, self._reading, self._looking = self._looking, False, False
@@ -228,7 +251,7 @@ class Claim(KnownClaim):
         if self.held and (record is None or not self._names_us(record)):
             self.known = False  # do not believe it, but look
             return ()
-        hinted = parse(record)
+        hinted = shown_claim(record)
         if hinted is not None and hinted.epoch < self.epoch and not self.rolled_back:
             self.known = False  # old news that waited while we slept, or lost data: the register knows
             return ()
@@ -264,7 +287,7 @@ class Claim(KnownClaim):
 
     def _taken_by(self, pending: PendingSwap, record: Record | None) -> bool:
         """Tell whether ``record`` shows that ``pending`` has taken the claim; somebody may have bid for it since."""
-        claim, taken = parse(record), pending.record
+        claim, taken = shown_claim(record), pending.record
         return claim is not None and (claim.holder, claim.epoch) == (taken.holder, taken.epoch)
 
     def _confirm(self, pending: PendingSwap, record: Record | None, now: Now) -> Actions:
@@ -280,7 +303,7 @@ class Claim(KnownClaim):
         return told + self._swap(Purpose.TAKE, self.claim, now)
 
     def _names_us(self, record: Record) -> bool:
-        claim = parse(record)
+        claim = shown_claim(record)
         return claim is not None and claim.holder == self.session.holder
 
     def _see(self, record: Record | None, now: Now) -> Actions:

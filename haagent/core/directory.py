@@ -12,7 +12,9 @@ from haagent.core.context import Context
 from haagent.core.events import IPAddress
 from haagent.core.group import Group, GroupParameters
 from haagent.core.instance import Instance, InstanceParameters
+from haagent.core.left_claims import LeftClaims
 from haagent.core.parameters import NodeParameters
+from haagent.core.records import claim_register
 from haagent.core.tracking import Tracker
 from haagent.core.unarbitrated import UnarbitratedClaim
 from haagent.core.units import Now
@@ -25,10 +27,13 @@ class Directory:
     ``addresses`` are the instances' primary ones, None where there is none; ``links`` says which interfaces are up.
     """
 
-    def __init__(self, parameters: NodeParameters, context: Context, witnesses: Witnesses) -> None:
+    def __init__(
+        self, parameters: NodeParameters, context: Context, witnesses: Witnesses, left: LeftClaims
+    ) -> None:
         self.parameters = parameters
         self.context = context
         self.witnesses = witnesses
+        self.left = left
         self.links: dict[str, bool] = {}
         self.addresses: dict[str, IPAddress | None] = {}
         self.trackers: dict[str, Tracker] = {}
@@ -101,9 +106,9 @@ class Directory:
 
     def _add(self, parameters: GroupParameters, members: tuple[InstanceParameters, ...]) -> Group:
         instances = tuple(Instance(member, self.links, self.trackers) for member in members)
-        claim = (Claim if self.parameters.arbitrated else UnarbitratedClaim)(
-            parameters.name, self.context.session, self.context.observe, self.witnesses
-        )
+        claim = self.left.take_over(claim_register(parameters.name)) or (
+            Claim if self.parameters.arbitrated else UnarbitratedClaim
+        )(parameters.name, self.context.session, self.context.observe, self.witnesses)
         claim.adoptable = dict(self.parameters.resume).get(parameters.name)
         group = Group(parameters, instances, claim, self.context)
         for instance in instances:

@@ -1,8 +1,9 @@
 """A MASTER's doubt of itself: somebody else speaks for its addresses, or a loop woke too late.
 
 Promises that a doubt ends with nothing but proof, a renewal *sent* after it that has counted, or with the term; and that
-it costs no more than one extra renewal per R, whatever is heard meanwhile. What a doubt means for the gate is the group's
-business.
+it costs no more than one extra renewal per R, whatever is heard meanwhile: more evidence within R of the last doubt is
+dropped. Not so that the gate was lost: it lies closed in the kernel then, and only the proof opens it again. What a doubt
+means for the gate is the group's business.
 """
 
 from __future__ import annotations
@@ -29,13 +30,20 @@ class Doubt:
         """Tell whether there is one, and no renewal sent after it has counted."""
         return self.since is not None and not self.session.valid_as_of(self.since)
 
-    def arise(self, evidence: str, now: Now) -> Actions:
-        """Begin to doubt and ask for proof; nothing if one is under way, or was a moment ago."""
-        if self.since is not None or now.fast < self._not_again_before:
+    def arise(self, evidence: str, now: Now, *, gate_lost: bool = False) -> Actions:
+        """Begin to doubt and ask for proof; nothing if one is under way, or was a moment ago.
+
+        With ``gate_lost`` a doubt of a moment ago only puts the proof off, until R after that one.
+        """
+        resting = self._not_again_before - now.fast
+        if self.since is not None or (resting > 0 and not gate_lost):
             return ()
-        self._not_again_before = now.fast + self.session.parameters.renew
+        if resting > 0:
+            self.session.renew_within(resting, now)
+        else:
+            self._not_again_before = now.fast + self.session.parameters.renew
+            self.session.revalidate(now)
         self.since, self.evidence = now.fast, evidence
-        self.session.revalidate(now)
         return (Tell(Doubted(self.claim, evidence)),)
 
     def challenged(self) -> bool:

@@ -160,6 +160,13 @@ class ClockDoubted:
 
 
 @dataclass(frozen=True, slots=True)
+class GateLost:
+    """The gate was taken away and put back closed, with no deadline; ``evidence`` says how."""
+
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class EffectFailed:
     """The host refused an action of this instance; ``action`` is the action's class name."""
 
@@ -228,6 +235,7 @@ Event: TypeAlias = (
     | RegisterUnavailable
     | RegisterChanged
     | ClockDoubted
+    | GateLost
     | EffectFailed
     | SwitchoverRequested
     | PauseRequested

@@ -144,6 +144,10 @@ class Group:
         """Take in evidence that this node was not running or its clock stood still."""
         return self._doubt(evidence, now) if self.raised else ()
 
+    def gate_lost(self, evidence: str, now: Now) -> Actions:
+        """Take in that the kernel's gate is closed, whatever was last asked of it: it must be opened again, with proof."""
+        return self._doubt(evidence, now, gate_lost=True) if self.raised else ()
+
     # -- addresses
 
     def installed(self, member: Instance, now: Now) -> Actions:
@@ -334,8 +338,8 @@ class Group:
         who = f"better advertisement heard from {heard[0]}" if heard else "a better router was heard"
         return actions + self._lower(who, now)
 
-    def _doubt(self, evidence: str, now: Now) -> Actions:
-        told = self.doubt.arise(evidence, now)
+    def _doubt(self, evidence: str, now: Now, *, gate_lost: bool = False) -> Actions:
+        told = self.doubt.arise(evidence, now, gate_lost=gate_lost)
         return self._close_gate() + told if told else ()
 
     # -- the states of the members, and the sync group's own

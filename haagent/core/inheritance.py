@@ -53,6 +53,11 @@ class Inheritance:
         self._gone_at = now.fast + self.claim.session.longest_lease + OUTLIVING
         return (CloseGate(self.claim.name), *(RemoveAddresses(member) for member in self.members))
 
+    @property
+    def removing(self) -> bool:
+        """Tell whether addresses that an earlier run left may be there still."""
+        return bool(self._left)
+
     def accept(self) -> None:
         """Take note that the claim is in use again, and with it whatever was left."""
         self._undecided = False
@@ -67,6 +72,6 @@ class Inheritance:
     def should_be_returned(self, wanting_at: Instant | None, now: Now) -> bool:
         """Tell whether to give back a claim that an earlier run held and this one does not want before ``wanting_at``."""
         claim, session = self.claim, self.claim.session
-        if not claim.left_over or claim.adopting or self._left or not session.live(now):
+        if not claim.left_over or claim.adopting or self.removing or not session.live(now):
             return False
         return wanting_at is None or wanting_at > now.fast + session.parameters.renew

@@ -21,13 +21,13 @@ from haagent.core.actions import Actions, Tell
 from haagent.core.observation import SessionObservation, patience
 from haagent.core.records import (
     NOBODY,
-    BadRecord,
     Bid,
     ClaimRecord,
     ClaimState,
     Holder,
     claim_mark,
     claim_register,
+    shown_claim,
 )
 from haagent.core.register import Record
 from haagent.core.reports import ClaimChanged
@@ -206,7 +206,7 @@ class KnownClaim:
         self.known = True
         if not changed:
             return self._check_ours()
-        before, self.claim = self.claim, parse(record)
+        before, self.claim = self.claim, shown_claim(record)
         self.since, self.record = now.slow, record
         if before is None or self.claim is None or not _goes_on(before, self.claim):
             self._cleared = set()
@@ -273,19 +273,9 @@ class KnownClaim:
 
 def vacancy_mark(register: str, record: Record | None) -> str:
     """Return the mark of a claim's vacant record, empty if it is none."""
-    claim = parse(record)
+    claim = shown_claim(record)
     vacant = claim is not None and claim.state is ClaimState.VACANT
     return claim_mark(register, claim.by) if claim is not None and vacant else ""
-
-
-def parse(record: Record | None) -> ClaimRecord | None:
-    """Return the claim a register's record shows, None if it shows none."""
-    if record is None:
-        return None
-    try:
-        return ClaimRecord.decode(record.value)
-    except BadRecord:
-        return None
 
 
 def _goes_on(before: ClaimRecord, now: ClaimRecord) -> bool:

@@ -27,6 +27,7 @@ from haagent.core.events import (
     EffectFailed,
     Event,
     ForeignAnnouncement,
+    GateLost,
     IPAddress,
     LinkChanged,
     NodeDeclaredDown,
@@ -48,6 +49,7 @@ from haagent.core.events import (
 )
 from haagent.core.failsafe import Elector, Petitioner, PromiseReply, PromiseRequest
 from haagent.core.group import Group
+from haagent.core.left_claims import LeftClaims
 from haagent.core.neighbours import Neighbours, RegisterEvent
 from haagent.core.observation import SessionObservation, patience
 from haagent.core.parameters import NodeParameters
@@ -84,7 +86,9 @@ class Node:
         self.context.tenure = parameters.tenure
         self.started = False
         self._started_at: Instant = 0
-        self._directory = Directory(parameters, self.context, Witnesses(self.neighbours))
+        witnesses = Witnesses(self.neighbours)
+        self._left = LeftClaims(self.context, witnesses)
+        self._directory = Directory(parameters, self.context, witnesses, self._left)
         self._agenda = Agenda()
         self._roster = Roster()
         self._scheduler = Scheduler(self._directory, self._agenda, self._roster)
@@ -124,21 +128,24 @@ class Node:
         actions += self._scheduler.step_all(now)
         self._directory.add_missing()
         actions += self._scheduler.step_all(now)
-        return actions + self._renewal.follow(now) if self.started else actions
+        return actions + self._follow(now) if self.started else actions
 
     def handle(self, event: Event, now: Now) -> Actions:
         """Take in one event and return what to do, in order."""
         if type(event) is AdvertisementReceived:  # the hot path first
             return self._advertised(event, now)
         actions = self._dispatch(event, now)
-        return actions + self._renewal.follow(now) if self.started else actions
+        return actions + self._follow(now) if self.started else actions
 
     def next_deadline(self) -> Instant | None:
         """Return when DeadlineReached is due, on the ``fast`` clock."""
         if not self.started or self._renewal.stopped:
             return None
-        due = sooner(self._agenda.first(), self.session.next_deadline())
+        due = sooner(sooner(self._agenda.first(), self.session.next_deadline()), self._left.due)
         return sooner(sooner(due, self.neighbours.watch_at), self.petitioner.next_deadline())
+
+    def _follow(self, now: Now) -> Actions:
+        return self._renewal.follow(now) + self._left.step(now)
 
     def _advertised(self, event: AdvertisementReceived, now: Now) -> Actions:
         found = self._members.get(event.instance)
@@ -187,6 +194,8 @@ class Node:
                 return self._effect_failed(event, now)
             case ClockDoubted(evidence):
                 return self._scheduler.each(lambda group: group.doubt_if_raised(evidence, now), now)
+            case GateLost(evidence):
+                return self._scheduler.each(lambda group: group.gate_lost(evidence, now), now)
             case SwitchoverRequested(claim, to):
                 return self._scheduler.each(
                     lambda group: group.switch_over(to, now) if group.name == claim else (), now
@@ -275,6 +284,8 @@ class Node:
         if isinstance(event, RegisterUnavailable):
             self.neighbours.arbiter_away(now)
         if name == self.session.name:
+            if isinstance(event, RegisterRead):
+                self._note_left(*self._left.session_read(event.record, now))
             return self._renewal.answered(event, now)
         group = self._directory.by_register.get(name)
         if group is not None:
@@ -282,24 +293,24 @@ class Node:
         if name.startswith(SESSIONS):
             actions = self.neighbours.answered(name.removeprefix(SESSIONS), event, now)
             return actions + self._step_stirred(now)
-        if name.startswith(CLAIMS) and isinstance(event, RegisterChanged):
-            self._roster.note_elsewhere(name, event.record)
-        return ()
+        return self._elsewhere(event, now) if name.startswith(CLAIMS) else ()
+
+    def _elsewhere(self, event: RegisterEvent, now: Now) -> Actions:
+        """Take in something about a claim that there is no group for."""
+        if isinstance(event, RegisterChanged):
+            self._roster.note_elsewhere(event.name, event.record)
+            if self._left.shown(event.record):
+                self._note_left(event.name)
+        return self._left.answered(event, now) if event.name in self._left.claims else ()
+
+    def _note_left(self, *registers: str) -> None:
+        """Note the claims that this node held, or still does, and has no group for."""
+        for register in registers:
+            if register not in self._directory.by_register:
+                self._left.add(register)
 
     def _claim_answered(self, group: Group, event: RegisterEvent, now: Now) -> Actions:
-        claim = group.claim
-        actions: Actions = ()
-        match event:
-            case RegisterRead(_, record):
-                actions = claim.read(record, now)
-            case RegisterSwapped(_, record):
-                actions = claim.swapped(record, now)
-            case RegisterConflicted():
-                actions = claim.conflicted()
-            case RegisterUnavailable():
-                claim.unavailable(now)
-            case RegisterChanged(_, record):
-                actions = claim.hinted(record, now)
+        actions = group.claim.answered(event, now)
         self.neighbours.begin(group.claim.named(), now)
         return self._scheduler.step(group, now, actions)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from haagent.core.records import BadRecord, SessionRecord
+from haagent.core.records import SessionRecord, shown_session
 from haagent.core.register import Record
 from haagent.core.units import Duration, Instant
 
@@ -54,7 +54,7 @@ class SessionObservation:
         self.replaced = self.since if self.known else None
         self.known, self.record, self.since = True, record, slow
         self.ended_here, self.ended_at = frozenset(), None
-        self.session = _parse(record)
+        self.session = shown_session(record)  # None: neither live nor ended, only its age counts
         if self.session is not None:
             self.lease = max(self.lease, self.session.lease)
             self.refresh = self.session.renew
@@ -93,12 +93,3 @@ class SessionObservation:
     def expired(self, slow: Instant) -> bool:
         """Tell whether the wait is over for whatever the register holds, a missing record included."""
         return self.known and slow >= self.expires_at
-
-
-def _parse(record: Record | None) -> SessionRecord | None:
-    if record is None:
-        return None
-    try:
-        return SessionRecord.decode(record.value)
-    except BadRecord:
-        return None  # somebody else's writing: neither live nor ended, only its age counts

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
+from typing import TypeVar
 from urllib.parse import quote
 
+from haagent.core.register import Record
 from haagent.core.units import MILLISECOND, Duration
+
+Shown = TypeVar("Shown")
 
 SHORTENED = "#"  # begins the digests of more claims than a session's record has room to name
 DIGEST = 4  # characters of one; two that are alike make somebody wait, no more
-ROOM = 2_000  # octets for the names of claims in a session's record
+ROOM = 2_000  # octets for the names of claims in a session's record, as JSON has them: up to 12 for one character
 NOBODY = "-"  # reserved for nobody: no candidate may hurry, VRRP's own timers decide
 
 SESSIONS = "sessions/"
@@ -34,7 +39,7 @@ def claim_register(name: str) -> str:
 
 def claim_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names as a session's record carries them: in full, or as digests if they are too many for that."""
-    if sum(len(name) + 3 for name in names) <= ROOM:
+    if sum(len(_to_json(name)) + 1 for name in names) <= ROOM:
         return names
     return (SHORTENED + "".join(_digest(name) for name in names[: ROOM // DIGEST]),)
 
@@ -211,6 +216,25 @@ class ClaimRecord:
         if (record.holder is None) is (record.state is ClaimState.HELD):
             raise BadRecord("a claim is held if and only if it has a holder")
         return record
+
+
+def shown_session(record: Record | None) -> SessionRecord | None:
+    """Return the session a register's record shows; None for no record, and for what haagent did not write."""
+    return _shown(record, SessionRecord.decode)
+
+
+def shown_claim(record: Record | None) -> ClaimRecord | None:
+    """Return the claim a register's record shows; None for no record, and for what haagent did not write."""
+    return _shown(record, ClaimRecord.decode)
+
+
+def _shown(record: Record | None, decode: Callable[[bytes], Shown]) -> Shown | None:
+    if record is None:
+        return None
+    try:
+        return decode(record.value)
+    except BadRecord:
+        return None
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode

@@ -63,7 +63,7 @@ class ClaimChanged:
 
 @dataclass(frozen=True, slots=True)
 class SessionChanged:
-    """This node's session with the arbiter: live, lapsed, conflicted, unavailable, restored."""
+    """This node's session with the arbiter: live, lapsed, unavailable, lost, occupied, usurped. ``detail`` is one sentence."""
 
     what: str
     detail: str

@@ -29,8 +29,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from haagent.core.actions import Action, Actions, ExtendGate, ReadRegister, SwapRegister, Tell
+from haagent.core.namesake import Namesakes, patience_with
 from haagent.core.observation import patience
-from haagent.core.records import SESSIONS, BadRecord, Holder, SessionRecord, claim_names
+from haagent.core.records import SESSIONS, Holder, SessionRecord, claim_names, shown_session
 from haagent.core.register import Record
 from haagent.core.reports import SessionChanged
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant, Now, sooner, to_seconds
@@ -83,6 +84,8 @@ class Session:
         self.holder = Holder(parameters.node, parameters.incarnation)
         self.generation = 0
         self.seq = 0
+        # While no deadline is ours: the gate that an earlier worker left runs for so long at most (agent.remains).
+        self._left_lease = parameters.lease if parameters.resumed else 0
         # Of anybody, ever seen: what to assume of a record that is gone.
         self.longest_lease = parameters.lease
         self.deadline: Instant = 0
@@ -106,6 +109,7 @@ class Session:
         self._prove_after: Instant = 0
         self._seen: Record | None = None
         self._seen_since: Instant | None = None
+        self._namesakes = Namesakes(parameters.node, parameters.host)
         self._pending: PendingWrite | None = None
         self._renew_at: Instant = 0
         self._lapsed = True
@@ -244,7 +248,8 @@ class Session:
         if pending.t0 < self._prove_after or self.stopping:
             self._renew_at = now.fast  # too old to prove what somebody wants to know
         else:
-            self._renew_at = pending.t0 + self._rhythm()
+            # Not later than the record says: others go by that.
+            self._renew_at = pending.t0 + min(self._rhythm(), pending.record.renew)
             self.suspended = False
         return self.extend(pending.t0, pending.record.lease, now, "arbiter")
 
@@ -281,7 +286,7 @@ class Session:
         """Take in a hint about our own register: if it does not look like ours, prove it."""
         if not self._established or self.suspended or record == self._seen:
             return
-        session = _parse(record)
+        session = shown_session(record)
         if session is None or session.ended or session.holder != self.holder:
             self.suspect(now)
 
@@ -323,11 +328,11 @@ class Session:
         self.seq += 1
         p = self.parameters
         # A lease that a reload made shorter: we still count on the longer one, so others must, too.
-        lease = max(p.lease, self.deadline + p.guard - now.fast)
+        counted = self.deadline + p.guard - now.fast if self.deadline else self._left_lease
         record = SessionRecord(
             holder=self.holder,
             seq=self.seq,
-            lease=lease,
+            lease=max(p.lease, counted),
             renew=self._rhythm(),
             host=p.host,
             electors=p.electors,
@@ -342,7 +347,7 @@ class Session:
 
     def _may_replace(self, now: Now) -> bool:
         """Tell whether what the register holds may make way for this incarnation."""
-        session = _parse(self._seen)
+        session = shown_session(self._seen)
         if self._seen is None:
             return True
         if session is not None:
@@ -351,8 +356,8 @@ class Session:
                 return True
             if mine and session.host == self.parameters.host:
                 return True  # the same kernel: its gates are closed or ours by now
-        lease = session.lease if session is not None else self.parameters.lease
-        remaining = (self._seen_since or 0) + patience(lease) - now.slow
+        wait = patience(self.parameters.lease) if session is None else patience_with(session)
+        remaining = (self._seen_since or 0) + wait - now.slow
         if remaining <= 0:
             return True
         self._known = False  # look again: a twin would renew
@@ -361,7 +366,7 @@ class Session:
 
     def _recognise(self, record: Record | None, now: Now) -> Actions:
         """Decide, from a fresh look at the register, whether this incarnation goes on."""
-        session = _parse(record)
+        session, latest = shown_session(record), self.seq
         if session is not None and session.holder.node == self.parameters.node:
             # It grows over incarnations: others tell old from new by it.
             self.seq = max(self.seq, session.seq)
@@ -374,21 +379,17 @@ class Session:
         # A resumed run continues what a worker before us had established, so it can lose it, too.
         continuing = self.parameters.resumed and not self.generation
         if not self._established and not continuing:
-            return self._warn_of_twin(session)
+            return self._namesakes.in_the_way(session)
         why = "its record is gone" if record is None else "its record was ended or replaced"
-        return self._lose(now, why, session)
-
-    def _warn_of_twin(self, session: SessionRecord | None) -> Actions:
-        p = self.parameters
-        if session is None or session.ended or session.holder.node != p.node or session.host == p.host:
-            return ()
-        detail = f"another agent named {p.node} was seen on host {session.host}; waiting until it is certainly gone"
-        return (Tell(SessionChanged("occupied", detail)),)
+        told: Actions = ()
+        if session is not None and session.seq >= latest:  # an older one is from a store that lost data
+            told = self._namesakes.took_over(session)
+        return told + self._lose(now, why, session)
 
     def _lose(self, now: Now, why: str, shown: SessionRecord | None) -> Actions:
         self._established = self.suspended = False
         self._lapsed = True
-        self.deadline = 0
+        self.deadline = self._left_lease = 0
         self._term_from = now.fast
         # A worker before us may have come further: an incarnation that was over must not come back to life.
         known = 0 if shown is None else _generation(shown.holder.incarnation)
@@ -402,12 +403,3 @@ def _generation(incarnation: str) -> int:
     """Return the number after the dot, 0 if there is none."""
     number = incarnation.partition(".")[2]
     return int(number) if number.isdecimal() and len(number) < 10 else 0
-
-
-def _parse(record: Record | None) -> SessionRecord | None:
-    if record is None:
-        return None
-    try:
-        return SessionRecord.decode(record.value)
-    except BadRecord:
-        return None

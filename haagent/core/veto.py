@@ -78,9 +78,11 @@ class Veto:
 
     def answered(self, veto: str, now: Instant) -> Actions:
         """Take in the script's answer: empty, or why the node may not claim."""
-        if not self.asking or self.pause is None:
+        asked = self.asking
+        self.asking = False  # also when a reload has removed the veto: another one may restore it
+        if not asked or self.pause is None:
             return ()
-        self.asking, self.ask_at = False, now + self.pause
+        self.ask_at = now + self.pause
         before, self.refusal, self.allowed = self.refusal, veto, not veto
         if veto == before:
             return ()

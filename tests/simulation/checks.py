@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from haagent.agent.succession import Layout
 from haagent.core.actions import SwapRegister
+from haagent.core.group import Group
 from haagent.core.records import CLAIMS, BadRecord, ClaimRecord, ClaimState, Holder
 from haagent.core.register import Record
 from haagent.core.reports import State
@@ -45,7 +47,7 @@ class Checks:
         self.takeovers: dict[str, list[tuple[Instant, str]]] = {name: [] for name in self.truth}
         self._second = 0
         self._busy: dict[str, int] = {}  # hosts, in that second
-        self.learnt: dict[str, str] = {}  # by the switch outside: claim -> host
+        self.learnt: dict[str, str] = {}  # by the switch outside: thing -> host
 
     # -- EXCL
 
@@ -58,17 +60,25 @@ class Checks:
         ]
 
     def gate_changed(self, host: Host) -> None:
-        """EXCL: no two hosts pass traffic of one claim. A gate only begins to pass where this is called."""
-        for claim in host.kernel.open:
-            self._exclusive(host, claim)
+        """EXCL: no two hosts pass traffic of one thing. A gate only begins to pass where this is called."""
+        kernel = host.kernel
+        for thing, claim in kernel.guards.items():
+            if claim in kernel.open:
+                self._exclusive(host, str(thing))
 
-    def _exclusive(self, host: Host, claim: str) -> None:
-        passing = self.passing(claim)
+    def _answering(self, thing: str) -> list[Host]:
+        """Return the hosts that pass traffic of a thing at this instant, by whatever claim each of them guards it."""
+        return [
+            host for host in self.world.hosts if not host.halted and host.kernel.answers(thing, host.boot())
+        ]
+
+    def _exclusive(self, host: Host, thing: str) -> None:
+        passing = self._answering(thing)
         if len(passing) <= 1 or host not in passing:
             return
         if self.world.plan.profile.pause_allowed and any(self._just_paused(other) for other in passing):
             return
-        raise Broken("EXCL", f"{' and '.join(other.name for other in passing)} pass traffic of {claim}")
+        raise Broken("EXCL", f"{' and '.join(other.name for other in passing)} pass traffic of {thing}")
 
     def _just_paused(self, host: Host) -> bool:
         store, cluster = self.world.arbiter.manner, self.world.plan.cluster
@@ -84,13 +94,23 @@ class Checks:
     def _recheck(self, host: Host) -> None:
         self.gate_changed(host)
 
-    def spoke(self, host: Host, claim: str, priority: int) -> None:
+    def spoke(self, host: Host, thing: str, priority: int) -> None:
         """EXCL, seen from outside: whoever adverts or announces is the only one whose gate passes."""
         if priority:
-            self._exclusive(host, claim)
-            self.learnt[claim] = host.name
+            self._exclusive(host, thing)
+            self.learnt[thing] = host.name
 
     # -- the gate and the claim
+
+    def guarded_once(self, host: Host, layout: Layout, leaving: Layout) -> None:
+        """No two claims of one host guard one thing, not even for the moment of a reload: its gate would refuse that."""
+        claims: dict[object, str] = {}
+        for guarded in (*layout.values(), *leaving.values()):
+            for thing in guarded.things:
+                if claims.setdefault(thing, guarded.claim) != guarded.claim:
+                    raise Broken(
+                        "two claims", f"{host.name} guards {thing} by {claims[thing]} and {guarded.claim}"
+                    )
 
     def gate_opened(self, host: Host, claim: str, epoch: int) -> None:
         """A gate is opened only under a claim held in the arbiter's true history, under its epoch."""
@@ -100,17 +120,19 @@ class Checks:
         if self.world.plan.profile.pause_allowed and self._just_paused(host):
             return  # an answer from before the pause; EXCL is judged with the same allowance
         begin = self.world.now - 2 * host.config.lease
-        for at, holder, held in reversed(self.truth[claim].holders):
+        for at, holder, held in reversed(self._truth(claim).holders):
             if holder is not None and holder.node == host.name and held == epoch:
                 break
             if at <= begin:
                 raise Broken("gate without claim", f"{host.name} opens {claim} with epoch {epoch}")
         else:
             raise Broken("gate without claim", f"{host.name} opens {claim} with epoch {epoch}")
-        if not self.passing(claim) or self.takeovers[claim][-1:] == [(self.world.now, host.name)]:
-            return
-        if not self.takeovers[claim] or self.takeovers[claim][-1][1] != host.name:
-            self.takeovers[claim].append((self.world.now, host.name))
+        takeovers = self.takeovers.setdefault(claim, [])
+        if self.passing(claim) and (not takeovers or takeovers[-1][1] != host.name):
+            takeovers.append((self.world.now, host.name))
+
+    def _truth(self, claim: str) -> Truth:
+        return self.truth.setdefault(claim, Truth())
 
     def swap_sent(self, host: Host, swap: SwapRegister) -> None:
         """A claim is released only after its gate is closed and its addresses are removed."""
@@ -122,19 +144,20 @@ class Checks:
             return
         if claim in host.kernel.open:
             raise Broken("released too early", f"{host.name} releases {claim} with its gate open")
-        for instance, of in self.world.claim_of.items():
-            if of == claim and host.kernel.has(instance, host.boot()):
+        for instance in sorted(host.kernel.addresses):
+            if host.claim_of(instance) == claim and host.kernel.has(instance, host.boot()):
                 raise Broken(
                     "released too early", f"{host.name} releases {claim} with addresses of {instance}"
                 )
 
     def address_lent(self, host: Host, instance: str) -> None:
         """An address gets a longer life only while its claim is held, or was a moment ago."""
-        claim = self.world.claim_of[instance]
-        if self.lost_data_at >= 0 or not self.truth[claim].holders:
+        claim = host.claim_of(instance)
+        holders = self._truth(claim).holders
+        if claim and (self.lost_data_at >= 0 or not holders):
             return
         begin = self.world.now - 3 * host.config.lease - SECOND
-        for at, holder, _ in reversed(self.truth[claim].holders):
+        for at, holder, _ in reversed(holders):
             if holder is not None and holder.node == host.name:
                 return
             if at <= begin:
@@ -148,9 +171,9 @@ class Checks:
         if by in ("wipe", "restore"):
             self.lost_data_at = self.world.now
         claim = name.removeprefix(CLAIMS)
-        if claim == name or claim not in self.truth:
+        if claim == name:
             return
-        truth = self.truth[claim]
+        truth = self._truth(claim)
         try:
             parsed = None if record is None else ClaimRecord.decode(record.value)
         except BadRecord as error:
@@ -194,7 +217,7 @@ class Checks:
 
     def converged(self) -> None:
         """After everything has healed exactly one node is MASTER of each claim: the best one, if it may preempt."""
-        for claim in self.world.plan.cluster.claims:
+        for claim in self.world.claims:
             passing = self.passing(claim.name)
             if len(passing) != 1:
                 names = [host.name for host in passing]
@@ -202,7 +225,7 @@ class Checks:
             host = passing[0]
             if host.node is None:
                 raise Broken("convergence", f"{host.name} passes {claim.name} without an agent")
-            states = [member.state for member in host.node.groups[claim.name].members]
+            states = [member.state for member in self._group(host, claim.name).members]
             if any(state is not State.MASTER for state in states):
                 raise Broken("convergence", f"{host.name} passes {claim.name} as {states}")
             for member in claim.members:
@@ -211,14 +234,19 @@ class Checks:
             self._best(host, claim.name)
 
     def _best(self, host: Host, claim: str) -> None:
-        groups = [other.node.groups[claim] for other in self.world.hosts if other.node is not None]
+        groups = [self._group(other, claim) for other in self.world.hosts if other.node is not None]
         best = max(group.candidacy.priority() for group in groups)
-        assert host.node is not None
-        mine = host.node.groups[claim].candidacy.priority()
+        mine = self._group(host, claim).candidacy.priority()
         if self.world.plan.cluster.preempt and mine < best:
             raise Broken(
                 "convergence", f"{host.name} ({mine}) is MASTER of {claim}, a better node has {best}"
             )
+
+    def _group(self, host: Host, claim: str) -> Group:
+        group = None if host.node is None else host.node.groups.get(claim)
+        if group is None:
+            raise Broken("convergence", f"{host.name} does not take part in {claim}")
+        return group
 
     def _describe(self, claim: str) -> str:
         parts = []

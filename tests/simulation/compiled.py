@@ -23,9 +23,14 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILDS = ROOT / "build" / "simulation"
 # Whatever runs once per event, and what else a campaign needs.
 HOT = ("chance", "checks", "clocks", "host", "kernel", "networks", "store", "world")
-COLD = ("__init__", "__main__", "cli", "compiled", "configuration", "faults", "plan", "runner")
+COLD = (
+    *("__init__", "__main__", "changeover", "cli", "compiled", "configuration", "faults", "layouts", "plan"),
+    "runner",
+)
 SOURCES = (
     "haagent/*.py",
+    "haagent/agent/__init__.py",
+    "haagent/agent/succession.py",
     "haagent/core/*.py",
     "haagent/effects/__init__.py",
     "haagent/effects/clock.py",

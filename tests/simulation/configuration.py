@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from haagent.agent.succession import Layout
 from haagent.core.group import GroupParameters
 from haagent.core.instance import InstanceParameters
 from haagent.core.parameters import NodeParameters
@@ -11,7 +13,8 @@ from haagent.core.session import SessionParameters
 from haagent.core.tracking import TrackerParameters, TrackUse
 from haagent.core.units import SECOND, Duration
 from haagent.core.virtual_router import RouterParameters
-from tests.simulation.plan import NODES, Cluster
+from tests.simulation.layouts import layout_of
+from tests.simulation.plan import NODES, Claimed, Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,12 @@ class ClaimConfig:
     members: tuple[str, ...]
     priority: int
     sync: bool
+    vrids: tuple[int, ...] = ()
+
+    def without(self, names: Collection[str]) -> ClaimConfig:
+        kept = [place for place, member in enumerate(self.members) if member not in names]
+        vrids = tuple(self.vrids[place] for place in kept) if self.vrids else ()
+        return replace(self, members=tuple(self.members[place] for place in kept), vrids=vrids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +49,13 @@ class HostConfig:
     def instances(self) -> tuple[str, ...]:
         return tuple(member for claim in self.claims for member in claim.members)
 
-    def claim_of(self, instance: str) -> str:
-        """Return the claim an instance lives under, empty if it is not configured."""
-        for claim in self.claims:
-            if instance in claim.members:
-                return claim.name
-        return ""
+    def layout(self) -> Layout:
+        return layout_of((claim.name, claim.members) for claim in self.claims)
+
+    def lacking(self, names: Collection[str]) -> HostConfig:
+        """Return the configuration without some instances, and without the claims that are left with none."""
+        fewer = (claim.without(names) for claim in self.claims)
+        return replace(self, claims=tuple(claim for claim in fewer if claim.members))
 
     @property
     def lifetime(self) -> Duration:
@@ -63,23 +73,31 @@ class HostConfig:
         return replace(self, claims=kept)
 
 
-def host_config(cluster: Cluster, index: int) -> HostConfig:
-    claims = tuple(
-        ClaimConfig(claim.name, claim.members, claim.priorities[index], claim.sync)
-        for claim in cluster.claims
+def laid_out(config: HostConfig, claims: tuple[Claimed, ...], index: int) -> HostConfig:
+    """Return the configuration of the node of this number with these claims."""
+    return replace(
+        config,
+        claims=tuple(
+            ClaimConfig(claim.name, claim.members, claim.priorities[index], claim.sync, claim.vrids)
+            for claim in claims
+        ),
     )
-    return HostConfig(
+
+
+def host_config(cluster: Cluster, index: int) -> HostConfig:
+    config = HostConfig(
         name=NODES[index],
         lease=cluster.lease,
         renew=cluster.renew,
         guard=cluster.guard,
-        claims=claims,
+        claims=(),
         electors=tuple(NODES[: cluster.nodes]) if cluster.electors else (),
         version=cluster.version,
         advert=cluster.advert,
         preempt=cluster.preempt,
         preempt_delay=cluster.preempt_delay,
     )
+    return laid_out(config, cluster.claims, index)
 
 
 def node_parameters(
@@ -99,9 +117,9 @@ def node_parameters(
     return NodeParameters(
         session=session,
         instances=tuple(
-            _instance(config, name, claim.priority, number)
+            _instance(config, name, claim.priority, number, claim.vrids[place] if claim.vrids else number + 1)
             for number, claim in enumerate(config.claims)
-            for name in claim.members
+            for place, name in enumerate(claim.members)
         ),
         groups=tuple(GroupParameters(claim.name, claim.members, claim.sync) for claim in config.claims),
         trackers=(TrackerParameters("script", rise=1, fall=2),),
@@ -109,10 +127,10 @@ def node_parameters(
     )
 
 
-def _instance(config: HostConfig, name: str, priority: int, number: int) -> InstanceParameters:
+def _instance(config: HostConfig, name: str, priority: int, number: int, vrid: int) -> InstanceParameters:
     router = RouterParameters(
         version=3 if config.version == 3 else 2,
-        vrid=number + 1,
+        vrid=vrid,
         priority=priority,
         advertisement_interval=config.advert,
         preempt_mode=config.preempt,

@@ -104,9 +104,7 @@ def _stop(world: World, wakes: Instant, *, undisturbed: bool = False) -> None:
     start_all(world)
     a = world.hosts[0]
     assert a.node is not None
-    written = len(world.arbiter.registers.history[HOLDER_SESSION])
-    while len(world.arbiter.registers.history[HOLDER_SESSION]) == written:
-        world.play(world.now + STEP)
+    _next_write(world)
     world.play(world.now + 2 * ONE_WAY)
     while not -STEP < (a.node.petitioner.next_deadline() or 0) - a.now().fast - ASKS_AFTER <= 0:
         world.play(world.now + STEP)
@@ -191,12 +189,52 @@ def _next_round(world: World) -> None:
     _play_until(world, lambda: node.petitioner._number > number)
 
 
-def _play_until(world: World, true: Callable[[], bool]) -> None:
-    for _ in range(5 * LEASE // STEP):
+def _play_until(world: World, true: Callable[[], bool], within: Duration = 5 * LEASE) -> None:
+    for _ in range(within // STEP):
         if true():
             return
         world.play(world.now + STEP)
     raise AssertionError("the situation has not come about")
+
+
+# -- a lease that was made shorter
+
+
+def shortened_lease(*, reloaded: str) -> Iterator[Outcome]:
+    """Yield one run: the holder's file says a shorter lease, its worker dies, and the next one is stopped at its first write.
+
+    ``reloaded`` is who took the file over with a reload before that: the "first" worker, the "next" one, or "nobody". The
+    other node has the short lease all along and hears no adverts; the gate was opened under the long one.
+    """
+    yield direct(two_nodes(electors=False, profile="restarts"), lambda world: _shorten(world, reloaded))
+
+
+def _shorten(world: World, reloaded: str) -> None:
+    _let_b_want(world)
+    a, b = world.hosts
+    long, short = a.config.with_lease(10 * LEASE), a.config
+    a.reconfigure(long)
+    world.play(world.now + 2 * LEASE)
+    _next_write(world)
+    world.play(world.now + 2 * ONE_WAY)
+    if reloaded == "first":
+        a.reconfigure(short)
+        world.play(world.now + STEP)
+    assert a.kernel.deadline - a.boot() > 8 * LEASE
+    a.config = long if reloaded == "next" else short
+    a.die()
+    a.start(resumed=True)
+    if reloaded == "next":
+        a.reconfigure(short)
+    _next_write(world)
+    a.hold()
+    _play_until(world, lambda: CLAIM in b.kernel.open, 20 * LEASE)
+
+
+def _next_write(world: World) -> None:
+    """Play until the holder's next write has taken effect; its answer is still under way."""
+    written = len(world.arbiter.registers.history[HOLDER_SESSION])
+    _play_until(world, lambda: len(world.arbiter.registers.history[HOLDER_SESSION]) > written)
 
 
 # -- records that are lost

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from haagent.core.events import PauseRequested, ResumeRequested, SwitchoverRequested
 from haagent.core.records import SESSIONS, claim_register
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
+from tests.simulation.changeover import Changeover, conform
 from tests.simulation.checks import Broken
-from tests.simulation.plan import HOLDER, NODES, Fault
+from tests.simulation.configuration import laid_out
+from tests.simulation.layouts import regrouped
+from tests.simulation.plan import HOLDER, NODES, Claimed, Fault
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -28,6 +31,7 @@ class Troublemaker:
         self._undo: dict[int, Undo] = {}
         self._ticket = 0
         self._killed: tuple[Instant, str] | None = None
+        self._changeover: Changeover | None = None
 
     def begin(self, fault: Fault) -> None:
         """Let one fault begin, and plan its end."""
@@ -65,9 +69,13 @@ class Troublemaker:
                 host.start(resumed=False)
 
     def _holder(self) -> Host:
-        first = self.world.plan.cluster.claims[0].name
+        first = self.world.claims[0].name
         passing = self.world.checks.passing(first)
         return passing[0] if passing else self.world.hosts[0]
+
+    def _claim(self, fault: Fault) -> Claimed:
+        """Return the claim that a fault is about."""
+        return self.world.claims[fault.amount % len(self.world.claims)]
 
     # -- agents
 
@@ -243,7 +251,7 @@ class Troublemaker:
     def _deleted(self, _host: Host, fault: Fault) -> None:
         """Somebody deletes the record of one claim, and nothing else."""
         registers = self.world.arbiter.registers
-        name = claim_register(self.world.plan.cluster.claims[fault.amount].name)
+        name = claim_register(self._claim(fault).name)
         if name in registers.now:
             registers.put(name, None, self.world.now, "wipe")
 
@@ -276,7 +284,7 @@ class Troublemaker:
         return lambda: host.change_primary(IPv4Address(f"10.0.0.{10 + host.index}"))
 
     def _vanished(self, host: Host, fault: Fault) -> None:
-        host.vanish(self.world.plan.cluster.claims[fault.amount].members[0])
+        host.vanish(self._claim(fault).members[0])
 
     def _tracker(self, host: Host, _fault: Fault) -> Undo:
         host.passes_tracker = False
@@ -287,8 +295,7 @@ class Troublemaker:
         return passes
 
     def _foreign(self, _host: Host, fault: Fault) -> None:
-        claims = self.world.plan.cluster.claims
-        instance = claims[fault.amount % len(claims)].members[0]
+        instance = self._claim(fault).members[0]
         priority = 1 + fault.at % 254
         until = self.world.now + fault.lasts
 
@@ -302,7 +309,7 @@ class Troublemaker:
     # -- operators
 
     def _switchover(self, host: Host, fault: Fault) -> None:
-        claim = self.world.plan.cluster.claims[fault.amount].name
+        claim = self._claim(fault).name
         to = None if fault.at % 2 else NODES[fault.other]
         for each in self.world.checks.passing(claim) or [host]:
             each.deliver(SwitchoverRequested(claim, to))
@@ -340,6 +347,31 @@ class Troublemaker:
             host.reconfigure(replace(host.config, claims=(*host.config.claims, *back)))
 
         return bring_back
+
+    # -- which claim guards what
+
+    def _regroup(self, host: Host, fault: Fault) -> Undo | None:
+        """The whole cluster changes, by the rule."""
+        if self._changeover is not None and not self._changeover.over:
+            return None
+        self._changeover = Changeover(self.world, host, self._regrouped(fault))
+        self._changeover.look()
+        return self._changeover.hurry
+
+    def _roll(self, host: Host, fault: Fault) -> Undo:
+        """One node is reloaded alone, against the rule."""
+        host.reconfigure(laid_out(host.config, self._regrouped(fault), host.index))
+        return lambda: conform(self.world, host)
+
+    def _thin(self, host: Host, fault: Fault) -> Undo:
+        """One node lacks some instances for a while, also single ones of a group: no claim guards anything else for that."""
+        names = host.config.instances()
+        lacking = {name for place, name in enumerate(names) if fault.amount >> place & 1}
+        host.reconfigure(host.config.lacking(lacking))
+        return lambda: conform(self.world, host)
+
+    def _regrouped(self, fault: Fault) -> tuple[Claimed, ...]:
+        return regrouped(self.world.plan.cluster.claims, fault.amount)
 
     # -- the calm profile
 

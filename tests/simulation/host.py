@@ -10,6 +10,7 @@ from collections import deque
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from haagent.agent.succession import LETTING_GO, Layout, waiting
 from haagent.core.actions import (
     Action,
     Actions,
@@ -47,6 +48,7 @@ from tests.simulation.chance import Chance
 from tests.simulation.clocks import AgentClock, HostClocks
 from tests.simulation.configuration import HostConfig, node_parameters
 from tests.simulation.kernel import Kernel
+from tests.simulation.layouts import thing_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -60,14 +62,11 @@ class Host:
     """A host of the cluster; see the module."""
 
     def __init__(self, world: World, index: int, config: HostConfig, clocks: HostClocks) -> None:
-        self.world, self.index, self.name, self.config, self.clocks = (
-            world,
-            index,
-            config.name,
-            config,
-            clocks,
-        )
+        self.world, self.index, self.name, self.clocks = world, index, config.name, clocks
+        self.config = config  # what the file says
+        self.names: dict[str, str] = {}  # of the things whose instances are not called so
         self.kernel = Kernel()
+        self._layout: Layout = {}  # what the agent has taken over of the file
         self.node: Node | None = None
         self.run = 0  # grows with every worker: answers to a dead one are nobody's
         self.incarnation = 0
@@ -105,8 +104,11 @@ class Host:
         if not resumed:
             self.incarnation += 1
             kernel.open.clear()
+        self._guard(self.config.layout(), {})
         self._clock = AgentClock(self.clocks.boot(now), self.clocks.raw(now))
         resume = dict(kernel.open) if resumed and self.boot() < kernel.deadline else {}
+        if resume:  # as agent.remains does
+            kernel.deadline = min(kernel.deadline, self.boot() + self.config.lease - self.config.guard)
         self._installed.clear()
         self._armed = self._armed_for = None
         self.node = Node(node_parameters(self.config, f"r{self.incarnation}", resumed=resumed, resume=resume))
@@ -236,7 +238,7 @@ class Host:
         self.perform(actions, reading)
 
     def reconfigure(self, config: HostConfig) -> None:
-        """Reload."""
+        """Write another file and reload: what must wait by the agent's own rule is left out, and comes with a next reload."""
         self.config = config
         if self.node is None:
             return  # read at the next start
@@ -245,14 +247,51 @@ class Host:
             return
         self._reload = False
         reading = self._read()
+        later = waiting(self._layout, config.layout())
+        if later:
+            config = config.lacking(later)
+            self.world.after(LETTING_GO, self._reload_again, self.run)
+        before = self._layout
+        self._guard(config.layout(), before)
+        self.world.checks.gate_changed(self)
         resumed = self.node.session.parameters.resumed
         parameters = node_parameters(config, f"r{self.incarnation}", resumed=resumed, resume={})
         actions = self.node.reconfigure(parameters, reading.now)
         self.world.note(self, "reload", actions)
         self.perform(actions, reading)
-        if self._runs():
-            for name in config.instances():
+        runs = self._runs()
+        for name in config.instances():
+            if runs or name not in before:
                 self.deliver(PrimaryAddressChanged(name, self._address))
+
+    def _reload_again(self, run: int) -> None:
+        if run == self.run:
+            self.reconfigure(self.config)
+
+    def _guard(self, layout: Layout, before: Layout) -> None:
+        """Let the gate guard what is configured now, and what leaves."""
+        leaving = {name: guarded for name, guarded in before.items() if name not in layout}
+        self.world.checks.guarded_once(self, layout, leaving)
+        self._layout = layout
+        self.names = {thing: name for name in layout if (thing := thing_of(name)) != name}
+        self.kernel.guard(layout, leaving)
+
+    def claim_of(self, instance: str) -> str:
+        """Return the claim under which the agent has an instance, also one that leaves; empty if there is none."""
+        for group in () if self.node is None else self.node.groups.values():
+            if any(member.name == instance for member in group.members):
+                return group.name
+        return ""
+
+    @property
+    def up_to_date(self) -> bool:
+        """Tell whether the agent runs and has done what its file asked for last."""
+        return self._runs() and not self._reload and not self._rest
+
+    @property
+    def powerless(self) -> bool:
+        """Tell whether nobody runs here, and no gate that somebody has left passes anything."""
+        return self.node is None and (not self.kernel.open or self.boot() >= self.kernel.deadline)
 
     # -- time
 

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from haagent.agent.succession import Layout
 from haagent.core.units import Instant
 
 
 class Kernel:
     """The gate (an absolute BOOTTIME deadline, an open flag with its epoch per claim) and addresses with lifetimes.
 
-    ``addresses`` maps instances to the BOOTTIME at which their addresses vanish by themselves.
+    ``guards`` is the claim of every thing, ``addresses`` maps instances to the BOOTTIME at which their addresses vanish
+    by themselves.
     """
 
     def __init__(self) -> None:
         self.deadline: Instant = 0
         self.open: dict[str, int] = {}
+        self.guards: dict[object, str] = {}
         self.addresses: dict[str, Instant] = {}
+
+    def guard(self, layout: Layout, leaving: Layout) -> None:
+        """Guard what is configured, and what is on its way out under the claim it had, unless that has another use now."""
+        claims = {guarded.claim for guarded in layout.values()}
+        self.guards = {
+            thing: "" if guarded.claim in claims else guarded.claim
+            for guarded in leaving.values()
+            for thing in guarded.things
+        }
+        self.guards |= {thing: guarded.claim for guarded in layout.values() for thing in guarded.things}
+
+    def answers(self, thing: str, boot: Instant) -> bool:
+        """Tell whether packets to and from a thing pass."""
+        return self.passes(self.guards.get(thing, ""), boot)
 
     def passes(self, claim: str, boot: Instant) -> bool:
         """Tell whether the claim's packets pass."""

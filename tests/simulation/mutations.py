@@ -21,9 +21,16 @@ from haagent.core.group import Group
 from haagent.core.inheritance import Inheritance
 from haagent.core.node import Node
 from haagent.core.records import ClaimRecord
-from haagent.core.session import Session
+from haagent.core.session import Session, SessionParameters
 from haagent.core.units import SECOND, Duration, Instant, Now
-from tests.simulation.directed import deleted_claim, late_promise, stopped_holder, wiped_arbiter
+from tests.simulation import host
+from tests.simulation.directed import (
+    deleted_claim,
+    late_promise,
+    shortened_lease,
+    stopped_holder,
+    wiped_arbiter,
+)
 from tests.simulation.plan import PROFILES, make_plan
 from tests.simulation.runner import run_plan
 from tests.simulation.world import Outcome
@@ -102,6 +109,22 @@ def _grants_the_ended() -> Patches:
 def _late_promise() -> Patches:
     """A renewal that is complete after the deadline counts, from the time it was asked for."""
     return [*_grants_the_ended(), patch.object(Session, "_counts", lambda self, *_: self._established)]
+
+
+def _says_the_new_lease() -> Patches:
+    """A worker whose lease a reload makes shorter before its first record does not say in it what it began with."""
+    original = Session.__init__
+
+    def init(self: Session, parameters: SessionParameters) -> None:
+        original(self, parameters)
+        self._left_lease = 0
+
+    return [patch.object(Session, "__init__", init)]
+
+
+def _does_not_wait() -> Patches:
+    """A renamed instance comes before the one that was there before has let go."""
+    return [patch.object(host, "waiting", lambda _before, _fresh: frozenset())]
 
 
 def _forgetful_promise() -> Patches:
@@ -225,6 +248,12 @@ MUTATIONS = (
     Mutation("released before the gate is closed", _released_before_closed, "operators", RELEASE),
     Mutation("the epoch is not increased", _same_epoch, "default", ("epoch", "gate without claim"), first=2),
     Mutation("raised while a release is pending", _raises_while_releasing, "operators", RELEASE),
+    Mutation("a reload does not wait", _does_not_wait, "regrouped", ("two claims",)),
+    Mutation(
+        "a first record says the new lease",
+        _says_the_new_lease,
+        situation=partial(shortened_lease, reloaded="next"),
+    ),
     Mutation("old news is proof", _old_news_is_proof, "restarts", first=11),
     Mutation("gates inherited blindly", _inherits_blindly, "restarts", first=7),
     Mutation(

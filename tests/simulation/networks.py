@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from haagent.core.events import AdvertisementReceived, Event, ForeignAnnouncement, PeerHeard
 from haagent.core.units import SECOND
 from tests.simulation.chance import Chance
+from tests.simulation.layouts import thing_of
 from tests.simulation.plan import Network
 
 if TYPE_CHECKING:
@@ -44,33 +46,35 @@ class Lan(_Wire):
 
     def advertise(self, sender: Host, instance: str, priority: int, source: IPv4Address) -> None:
         """Send an advertisement if the gate lets it pass; priority 0 always passes."""
-        claim = sender.config.claim_of(instance)
-        if not sender.link or (priority and not sender.kernel.passes(claim, sender.boot())):
+        thing = thing_of(instance)
+        if not sender.link or (priority and not sender.kernel.answers(thing, sender.boot())):
             return
-        self.world.checks.spoke(sender, claim, priority)
-        event = AdvertisementReceived(instance, source, priority, sender.config.advert, ())
+        self.world.checks.spoke(sender, thing, priority)
+        event = AdvertisementReceived(thing, source, priority, sender.config.advert, ())
         self.broadcast(sender, event)
 
     def announce(self, sender: Host, instance: str) -> None:
         """Send gratuitous ARP if the gate lets it pass: the switch learns, and other agents hear it."""
-        claim = sender.config.claim_of(instance)
-        if not sender.link or not sender.kernel.passes(claim, sender.boot()):
+        thing = thing_of(instance)
+        if not sender.link or not sender.kernel.answers(thing, sender.boot()):
             return
-        self.world.checks.spoke(sender, claim, 1)
-        self.broadcast(
-            sender, ForeignAnnouncement(instance, "192.0.2.1", f"02:00:00:00:00:{sender.index:02x}")
-        )
+        self.world.checks.spoke(sender, thing, 1)
+        self.broadcast(sender, ForeignAnnouncement(thing, "192.0.2.1", f"02:00:00:00:00:{sender.index:02x}"))
 
-    def broadcast(self, sender: Host, event: Event) -> None:
+    def broadcast(self, sender: Host, event: AdvertisementReceived | ForeignAnnouncement) -> None:
+        """Let every other host hear of a thing, under the name that the thing has there."""
         for receiver in self.world.hosts:
             if receiver is not sender and receiver.link and receiver.node is not None:
-                self.carry(sender, receiver, event)
+                name = receiver.names.get(event.instance, event.instance)
+                heard = event if name == event.instance else replace(event, instance=name)
+                self.carry(sender, receiver, heard)
 
     def intrude(self, instance: str, priority: int) -> None:
         """Let a router that is none of ours advertise, as a stock keepalived with the same VRID would."""
-        event = AdvertisementReceived(instance, IPv4Address("10.0.0.99"), priority, SECOND, ())
+        thing = thing_of(instance)
         for receiver in self.world.hosts:
-            receiver.deliver(event)
+            name = receiver.names.get(thing, thing)
+            receiver.deliver(AdvertisementReceived(name, IPv4Address("10.0.0.99"), priority, SECOND, ()))
 
 
 class Peers(_Wire):

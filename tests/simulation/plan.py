@@ -52,6 +52,9 @@ class Profile:
     nodes: tuple[int, int] = (2, 5)
     leases: tuple[int, ...] = (200, 300, 500, 1000, 1000, 2000, 3000)
     calm: bool = False  # one crash and nothing else
+    regroups: bool = (
+        False  # which claim guards what changes, so virtual routers are known by numbers of their own
+    )
     sharp: bool = (
         False  # quick advertisements and mostly the holder hit: everything happens close to a deadline
     )
@@ -121,6 +124,14 @@ PROFILES = {
             leases=(500, 1000),
             sharp=True,
         ),
+        Profile(
+            "regrouped",
+            {"regroup": 6, "thin": 4, "crash": 6, "freeze": 4, "stall": 5, "cut_arbiter": 3, "mute": 4}
+            | {"bad_arbiter": 2, "effects": 1, "switchover": 2, "suspend": 1, "election": 1, "cut_lan": 2}
+            | {"priority": 1, "lease": 1, "outage": 1, "vanish": 1, "wipe": 1, "cut_peer": 1},
+            rate=0.9,
+            regroups=True,
+        ),
         Profile("crash", {}, calm=True, noise=0.0),
         Profile("pauses", {"vm_pause": 6, "cut_lan": 2, "mute": 2}, pause_allowed=True),
         Profile(
@@ -135,6 +146,12 @@ PROFILES = {
         Profile(
             "mixed leases", {"lease_one": 4, "wipe": 3, "crash": 3, "freeze": 3, "mute": 3}, judged=False
         ),
+        Profile(
+            "rolling regroup",
+            {"roll": 6, "crash": 3, "freeze": 3, "mute": 3, "switchover": 1},
+            regroups=True,
+            judged=False,
+        ),
         Profile("slew of 10 %", {"slew10": 5, "freeze": 5, "stall": 3, "crash": 1}, judged=False),
     )
 }
@@ -142,12 +159,17 @@ PROFILES = {
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One claim and its instances; ``priorities`` per node."""
+    """One claim and its instances; ``priorities`` per node, ``vrids`` per instance (by the claim's place if none)."""
 
     name: str
     members: tuple[str, ...]
     priorities: tuple[int, ...]
     sync: bool
+    vrids: tuple[int, ...] = ()
+
+    def describe(self) -> str:
+        """Return the claim and what it guards."""
+        return f"{self.name}({' '.join(self.members)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +266,7 @@ def _cluster(random: Random, profile: Profile) -> Cluster:
         lease=lease,
         renew=renew,
         guard=guard,
-        claims=_claims(random, nodes),
+        claims=_numbered(_claims(random, nodes)) if profile.regroups else _claims(random, nodes),
         electors=random.random() < profile.electors,
         preempt=random.random() < 0.6,
         preempt_delay=random.choice((0, 0, 0, 1, 3)) * SECOND,
@@ -265,6 +287,12 @@ def _claims(random: Random, nodes: int) -> tuple[Claimed, ...]:
         priorities = [100] * nodes if equal else random.sample(range(50, 251, 20), nodes)
         claims.append(Claimed(f"g{number}" if sync else members[0], members, tuple(priorities), sync))
     return tuple(claims)
+
+
+def _numbered(claims: tuple[Claimed, ...]) -> tuple[Claimed, ...]:
+    """Give every instance a VRID that it keeps in whatever group."""
+    numbers = iter(range(1, 256))
+    return tuple(replace(claim, vrids=tuple(next(numbers) for _ in claim.members)) for claim in claims)
 
 
 def _network(random: Random, *, noisy: bool) -> Network:
@@ -314,6 +342,8 @@ def _fault(random: Random, at: Instant, kind: str, cluster: Cluster, heal: Insta
         lasts = round(lease * random.uniform(0.9, 1.15))
     elif kind in ("lagging", "isolate"):
         lasts = lease * random.randint(2, 6)
+    elif kind in ("regroup", "thin", "roll"):
+        lasts = random.randint(500, 6000) * MILLISECOND
     elif kind == "crash":
         lasts = random.choice((MILLISECOND, 20 * MILLISECOND, lease // 2, lasts))
     lasts = min(lasts, max(heal - at - MILLISECOND, 0))
@@ -340,6 +370,10 @@ def _fault(random: Random, at: Instant, kind: str, cluster: Cluster, heal: Insta
         amount = random.randint(1, 254)
     elif kind in ("lease", "lease_one"):
         amount = random.choice((lease // 2, lease * 2, lease * 3 // 2))
+    elif kind in ("regroup", "roll"):
+        amount = random.choice((0, random.randrange(1, 1 << 16)))  # every other one goes back to how it was
+    elif kind == "thin":
+        amount = random.randrange(1, 1 << 6)
     elif kind in ("restore", "instant_restore"):
         amount = random.randrange(max(at, 1))
     elif kind in ("switchover", "deleted", "instances", "link", "vanished", "primary", "foreign"):

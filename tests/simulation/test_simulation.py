@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from haagent.core.units import SECOND
-from tests.simulation.cli import replay_command
+from tests.simulation.cli import campaign, replay_command
 from tests.simulation.plan import PROFILES, make_plan
 from tests.simulation.runner import run_plan, shrink
 
@@ -40,6 +40,14 @@ def test_seeds_that_once_found_a_defect(profile: str, seed: int) -> None:
 @pytest.mark.parametrize("profile", JUDGED)
 def test_random_seeds(profile: str, seed: int) -> None:
     check(profile, seed)
+
+
+def test_a_campaign_gives_every_profile_its_share() -> None:
+    cases = campaign("all", 100, 240)
+    assert len(set(cases)) == 240
+    assert {profile for profile, _ in cases} == set(JUDGED)
+    assert {sum(profile == name for profile, _ in cases) for name in JUDGED} == {20}
+    assert campaign("storm", 5, 2) == [("storm", 5), ("storm", 6)]
 
 
 def test_a_seed_means_the_same_in_every_process() -> None:

@@ -69,7 +69,7 @@ class World:
         self._digest, self.events = 0, 0
         self._trace: list[str] | None = [] if tracing else None
         cluster = plan.cluster
-        self.claim_of = {member: claim.name for claim in cluster.claims for member in claim.members}
+        self.claims = cluster.claims  # as they are today
         self.checks = Checks(self)
         self.lan = Lan(self, cluster.lan, self.chance("lan"))
         self.peers = Peers(self, cluster.peers, self.chance("peers"))
@@ -160,7 +160,7 @@ class World:
         return False
 
     def _holders(self) -> dict[str, str]:
-        passing = ((claim.name, self.checks.passing(claim.name)) for claim in self.plan.cluster.claims)
+        passing = ((claim.name, self.checks.passing(claim.name)) for claim in self.claims)
         return {name: " and ".join(host.name for host in hosts) for name, hosts in passing}
 
     def _start(self, host: Host) -> None:

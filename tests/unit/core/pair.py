@@ -92,11 +92,12 @@ class World:
         advert: int = SECOND,
         resume: tuple[tuple[str, int], ...] = (),
         veto_pause: int | None = None,
+        host: str = "",
     ) -> Node:
         session = SessionParameters(
             name,
             incarnation,
-            f"host-{name}",
+            host or f"host-{name}",
             2 * SECOND,
             SECOND // 2,
             20 * MILLISECOND,

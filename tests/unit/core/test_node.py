@@ -20,6 +20,7 @@ from haagent.core.events import (
     AdvertisementReceived,
     ClockDoubted,
     ForeignAnnouncement,
+    GateLost,
     LinkChanged,
     PauseRequested,
     RegisterChanged,
@@ -329,6 +330,7 @@ class TestDoubt:
             AdvertisementReceived("VI_1", ip_address("192.0.2.99"), 200, SECOND, ()),
             ForeignAnnouncement("VI_1", "192.0.2.100", "02:00:00:00:00:01"),
             ClockDoubted("woke late"),
+            GateLost("the table was flushed"),
         ],
     )
     def test_a_doubt_closes_the_gate_until_the_arbiter_has_been_asked(
@@ -345,6 +347,25 @@ class TestDoubt:
             AnnounceAddresses("VI_1", 5),
         ]
         assert pair.masters() == ["a"]
+
+    @pytest.mark.parametrize("after", [0.0, 0.05, 0.2, 0.45, 0.6])
+    def test_a_gate_that_is_lost_twice_is_opened_again_twice(self, pair: World, after: float) -> None:
+        for lost_after in (0.0, after):
+            pair.run(lost_after)
+            pair.do("a", GateLost("the table was flushed"))
+        lost = pair.time / SECOND
+        pair.run(1)
+        opened = pair.when("a", OpenGate, since=lost)
+        assert opened is not None, "MASTER behind a closed gate"
+        assert opened < lost + 0.51, "the proof is put off by R at most"
+        assert pair.masters() == ["a"]
+
+    def test_a_gate_that_is_lost_all_the_time_costs_one_more_renewal_per_r(self, pair: World) -> None:
+        for _ in range(400):
+            pair.do("a", GateLost("refused"))
+            pair.run(0.01)
+        writes = [a for at, who, a in pair.log if who == "a" and at >= 10 and isinstance(a, SwapRegister)]
+        assert len(writes) <= 2 * 4 / 0.5 + 1, "in 4 s, with R = 0.5 s"
 
     def test_a_stale_packet_topples_nobody_but_a_persistent_better_router_is_yielded_to(
         self, pair: World

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from haagent.core.actions import Actions, ExtendGate, ReadRegister, SwapRegister
+import pytest
+
+from haagent.core.actions import Actions, ExtendGate, ReadRegister, SwapRegister, Tell
+from haagent.core.namesake import patience_with
 from haagent.core.records import Holder, SessionRecord
 from haagent.core.register import Record
-from haagent.core.session import QUIET, Session, SessionParameters
+from haagent.core.session import PRESENCE, QUIET, Session, SessionParameters
 from haagent.core.units import MILLISECOND, SECOND, Now
 
 L, R, G = 2 * SECOND, SECOND // 2, 20 * MILLISECOND
@@ -65,6 +68,19 @@ def test_a_renewal_is_due_every_r_and_swaps_exactly_the_last_record() -> None:
     renewal = swap_in(session.step(at(0.5)))
     assert renewal.expected == record
     assert deadline_in(session.swapped(Record(renewal.value, "2"), at(0.51))) == 2.5 - 0.02
+
+
+def test_a_resumed_run_whose_lease_is_made_shorter_first_covers_the_gate_it_took_over() -> None:
+    session = Session(replace(PARAMETERS, lease=5 * L, resumed=True))
+    session.activate(at(0), active=True)
+    session.step(at(0))
+    session.parameters = replace(PARAMETERS, resumed=True)
+    session.read(of(Holder("a", "inc")), at(0.1))
+    first = swap_in(session.step(at(0.1)))
+    assert SessionRecord.decode(first.value).lease == 5 * L, "the gate may run for that long"
+    assert deadline_in(session.swapped(Record(first.value, "10"), at(0.2))) == 10.1 - 0.02
+    second = swap_in(session.step(at(0.6)))
+    assert SessionRecord.decode(second.value).lease == 5 * L - SECOND // 2, "what is left of it"
 
 
 def test_success_after_the_deadline_extends_nothing() -> None:
@@ -172,6 +188,54 @@ def test_a_twin_on_another_host_is_waited_for_and_noticed_when_it_renews() -> No
                 return
             session.read(of(Holder("a", "other"), version="5.0"), at(clock))
     raise AssertionError("the dead twin was never replaced")
+
+
+def test_a_namesake_that_may_live_on_promises_is_waited_for_in_its_own_rhythm() -> None:
+    """It writes every QUIET, and its record says so; without electors or claims there is nothing to live on."""
+    wait = L * 11 // 10
+    quiet = SessionRecord(Holder("a", "other"), 7, L, QUIET, "host-b", ("a", "b"), ("VI_1",), by="x")
+    assert patience_with(quiet) == QUIET * 3 // 2 + wait
+    assert patience_with(replace(quiet, electors=())) == wait
+    assert patience_with(replace(quiet, claims=(), renew=PRESENCE)) == wait
+
+
+def test_a_namesake_that_is_in_the_way_is_told_of_once() -> None:
+    session = Session(PARAMETERS)
+    session.activate(at(0), active=True)
+    told: Actions = session.step(at(0))
+    for number in range(20):
+        told += session.read(of(Holder("a", "other"), version=str(number)), at(number / 2))
+        told += session.step(at((number + 1) / 2))
+    assert str(told).count("another agent named a was seen on host host-b") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "seq", "usurped"),
+    [("host-b", 3, True), ("host-b", 1, False), ("host-a", 3, False)],
+    ids=["elsewhere", "old news", "same host"],
+)
+def test_a_session_lost_to_another_host_says_to_which(host: str, seq: int, usurped: bool) -> None:
+    session, _ = established()
+    session.step(at(0.5))
+    session.conflicted(at(0.51))
+    told = session.read(of(Holder("a", "other"), host=host, seq=seq), at(0.52))
+    assert deadline_in(told) == -1000
+    reports = {a.report.what: a.report.detail for a in told if isinstance(a, Tell)}  # type: ignore[union-attr]
+    assert "lost" in reports
+    assert ("usurped" in reports) is usurped
+    assert "on host host-b" in reports.get("usurped", "on host host-b")
+
+
+def test_no_write_is_due_later_than_the_record_says() -> None:
+    """The one that is under way when the promises take over says R, so R it is until one says QUIET."""
+    session, _ = established()
+    renewal = swap_in(session.step(at(0.5)))
+    session.quiet = True
+    session.swapped(Record(renewal.value, "2"), at(0.51))
+    quiet = swap_in(session.step(at(1.0)))
+    assert SessionRecord.decode(quiet.value).renew == QUIET
+    session.swapped(Record(quiet.value, "3"), at(1.01))
+    assert session.step(at(1.5)) == ()
 
 
 def test_the_same_host_is_not_waited_for() -> None:

@@ -8,6 +8,7 @@ from haagent.core.actions import AskVeto, ExtendGate, SwapRegister
 from haagent.core.events import SwitchoverRequested, VetoAnswered
 from haagent.core.reports import Noticed
 from haagent.core.units import SECOND
+from haagent.core.veto import Question, Veto
 from tests.unit.core.pair import World
 
 PAUSE = 3 * SECOND
@@ -167,3 +168,12 @@ def test_renewals_do_not_wait_for_a_script() -> None:
     times = [at for at, who, a in world.log if who == "a" and at > 10 and isinstance(a, ExtendGate)]
     assert max(later - earlier for earlier, later in pairwise(times)) < 0.6
     assert world.masters() == ["a"]
+
+
+def test_an_answer_that_comes_while_a_reload_has_taken_the_veto_away_is_the_answer() -> None:
+    veto, question = Veto("VI_1", PAUSE), Question("free", "", 1, 100)
+    assert [type(action) for action in veto.ask(question, 0)] == [AskVeto]
+    veto.pause = None
+    veto.answered("", SECOND)
+    veto.pause = PAUSE
+    assert [type(action) for action in veto.ask(question, 2 * SECOND)] == [AskVeto]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from arbiters.shared_file.block import TEXT_AT_MOST
 from haagent.core.actions import CloseGate, OpenGate
 from haagent.core.events import RegisterChanged
 from haagent.core.records import Holder, SessionRecord, claim_names
+from haagent.core.session import MARKS
 from haagent.core.units import SECOND
 from tests.unit.core.pair import World
 
@@ -54,10 +58,18 @@ def test_a_lost_claim_comes_back_by_itself() -> None:
     assert len(world.masters()) == 1
 
 
-def test_more_names_than_there_is_room_for_are_shortened() -> None:
-    names = tuple(f"an instance with a long name, number {number}" for number in range(400))
-    record = SessionRecord(Holder("a", "1"), 1, SECOND, SECOND, "host", claims=claim_names(names))
-    assert len(record.encode()) < 4096
+@pytest.mark.parametrize(
+    "letters", ["an instance with a long name, number ", "虚拟地址" * 16, "😀" * 30, '"' * 40]
+)
+@pytest.mark.parametrize("number", [28, 400])
+def test_more_names_than_there_is_room_for_are_shortened(letters: str, number: int) -> None:
+    """In the octets that the record has of them, which may be twelve for a character."""
+    names = tuple(f"{letters}{each}" for each in range(number))
+    marks = ("0123456789ab",) * MARKS
+    record = SessionRecord(
+        Holder("a", "1"), 1, SECOND, SECOND, "host", claims=claim_names(names), vacant=marks
+    )
+    assert len(record.encode()) <= TEXT_AT_MOST
     read = SessionRecord.decode(record.encode())
     assert all(read.names(name) for name in names)
     assert not read.names("another one")
