@@ -32,6 +32,7 @@ from typing import Protocol, runtime_checkable
 from haagent.core.register import Record
 
 __all__ = [
+    "ENDS_BY_ITSELF",
     "Arbiter",
     "ArbiterError",
     "ArbiterOptions",
@@ -42,6 +43,10 @@ __all__ = [
     "Record",
     "Unavailable",
 ]
+
+# In the environment of a plugin's process, with any value: it ends by itself when the agent is gone, and must not be
+# killed before, for what it was asked to write would outlive it.
+ENDS_BY_ITSELF = "HAAGENT_ENDS_BY_ITSELF"
 
 
 class ArbiterError(Exception):

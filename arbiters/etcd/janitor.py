@@ -16,6 +16,7 @@ from haagent.arbiter import ArbiterError
 
 KEEPALIVES_PER_TTL = 3
 PAUSE_AFTER_FAILURE = 1.0  # seconds
+LONGEST_CALL = 5.0  # seconds; a ttl may be hours, and a call that hangs has to be tried again within a few
 
 
 class Janitor:
@@ -35,9 +36,10 @@ class Janitor:
     async def run(self) -> None:
         """Grant and keep alive until cancelled."""
         interval = self._ttl / KEEPALIVES_PER_TTL
+        timeout = min(interval, LONGEST_CALL)
         while True:
             try:
-                await (self._keep_alive(self.lease, interval) if self.lease else self._grant(interval))
+                await (self._keep_alive(self.lease, timeout) if self.lease else self._grant(timeout))
             except ArbiterError:
                 await asyncio.sleep(PAUSE_AFTER_FAILURE)  # swaps go on without, and say what is wrong
             else:

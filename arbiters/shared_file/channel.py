@@ -15,19 +15,24 @@ from pathlib import Path
 
 from arbiters.shared_file import block_io
 from arbiters.shared_file.block_io import ANSWER, DIRECT, INODE, pack_exchange, pack_open
+from haagent.arbiter import ENDS_BY_ITSELF
 
 _ABANDONED: list[subprocess.Popen[bytes]] = []  # reaped when the next one is started
 _LARGEST = 4 << 20
 
 
 class Channel:
-    """One helper process and the socket to it. Errors of the file come as OSError."""
+    """One helper process and the socket to it. Errors of the file come as OSError.
+
+    ``ended``: the process has, although nobody asked it to; ``unfinished``: in the middle of a write, which on a network
+    file system may still arrive at the server.
+    """
 
     def __init__(
         self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._process, self._reader, self._writer = process, reader, writer
-        self.direct = False
+        self.direct = self.ended = self.unfinished = False
 
     @staticmethod
     async def start() -> Channel:
@@ -39,6 +44,7 @@ class Channel:
                 [sys.executable, "-I", "-S", str(Path(block_io.__file__)), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, ENDS_BY_ITSELF: "1"},
                 cwd="/",
                 start_new_session=True,
             )
@@ -56,19 +62,25 @@ class Channel:
 
     async def exchange(self, at: int, data: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:
         """Write ``data`` if there is any, then read ``ranges`` and return them in one piece. Raises OSError."""
-        return await self._ask(pack_exchange(at, data, ranges))
+        return await self._ask(pack_exchange(at, data, ranges), writes=bool(data))
 
-    async def _ask(self, request: bytes) -> bytes:
+    async def _ask(self, request: bytes, *, writes: bool = False) -> bytes:
+        if self._process.poll() is not None:
+            raise self._end(unfinished=False)
         self._writer.write(request)
         try:
             code, flags, length = ANSWER.unpack(await self._reader.readexactly(ANSWER.size))
             found = await self._reader.readexactly(length)
-        except asyncio.IncompleteReadError:
-            raise OSError(os.EX_SOFTWARE, "the process that reads and writes it has ended") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise self._end(unfinished=writes) from None
         if code:
             raise OSError(code, found.decode())
         self.direct = bool(flags & DIRECT)
         return found
+
+    def _end(self, *, unfinished: bool) -> OSError:
+        self.ended, self.unfinished = True, unfinished
+        return OSError(os.EX_SOFTWARE, "the process that reads and writes it has ended")
 
     def abandon(self) -> None:
         """Let the process end as soon as it can. Never waits, and never kills: a write must not outlive its lock."""

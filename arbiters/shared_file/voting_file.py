@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -142,6 +143,7 @@ class VotingFile:
 
     async def _open(self) -> None:
         """Open, check the header and announce this run. Raises OSError, NotAVotingFile, Refused, Damaged."""
+        self._let_go_of_the_dead()
         if self._channel is None:
             self._channel = await Channel.start()
         inode = await self._channel.open(self.path, self._lock())
@@ -157,6 +159,18 @@ class VotingFile:
         if not self._channel.direct:
             self._say_once("this file system has no O_DIRECT: reads may come from this host's cache")
         self._well()
+
+    def _let_go_of_the_dead(self) -> None:
+        """Make room for another process where ours was killed. Raises OSError if a write of its may still land."""
+        if self._channel is None or not self._channel.ended:
+            return
+        if self._channel.unfinished:
+            raise OSError(
+                os.EX_SOFTWARE,
+                "its process was killed while it wrote; when the file answers, restart haagent",
+            )
+        self._channel.abandon()
+        self._channel = None
 
     async def _announce(self, header: Header) -> None:
         """Write our presence, and give a run of this node on another host time to see it and stop."""

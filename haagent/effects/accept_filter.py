@@ -11,7 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 
-from haagent.config.model import VirtualAddress, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.errors import EffectError
 
 TABLE = "inet haagent_accept"

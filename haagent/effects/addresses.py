@@ -8,7 +8,8 @@ its call returns, and each answers with one event, delivered from the event loop
 Losing an address. ``AddressVanished`` means: an address we had installed and had not been asked to remove is
 gone while its interface is there and up: somebody deleted it, its lifetime ran out, or it was a secondary of a
 deleted primary. An address that went with its interface (IPv6 addresses go when it is set down) is no such
-event; ``LinkChanged`` tells that story. Addresses marked ``no_track`` are forgotten silently.
+event; ``LinkChanged`` tells that story. If nobody asked to remove it until the interface is up again (that story was
+too short to be told, see ``link_delays``), it vanished. Addresses marked ``no_track`` are forgotten silently.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from haagent.config.model import VirtualAddress, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.events import (
     AddressesInstalled,
     AddressesRemoved,
@@ -73,6 +75,7 @@ class Addresses:
         self._configured: dict[str, tuple[VirtualAddress, ...]] = {}
         self._installed: dict[Key, _Installed] = {}
         self._own_deletions: Counter[Key] = Counter()
+        self._gone: dict[str, VirtualAddress] = {}  # with its interface: one address of each instance
         self._renewing: list[Key] = []
         self._next_slice: asyncio.Handle | None = None
 
@@ -104,6 +107,7 @@ class Addresses:
         except EffectError as error:
             self._answer(EffectFailed(instance, "InstallAddresses", str(error)))
         else:
+            self._gone.pop(instance, None)
             self._answer(AddressesInstalled(instance))
 
     def remove(self, instance: str) -> None:
@@ -116,6 +120,7 @@ class Addresses:
             for virtual in self._configured.get(instance, ())
             if (ifindex := index_of(virtual.device)) and (ifindex, virtual) not in here
         ]
+        self._gone.pop(instance, None)
         try:
             self._delete(here)
             self._macs.lower(instance)
@@ -165,6 +170,12 @@ class Addresses:
         entries = [self._installed.pop(key) for key in gone if instance is not None]
         if instance is not None and entries:
             self._answer(AddressVanished(instance, str(entries[0].virtual.address)))
+
+    def interface_up(self, interface: str) -> None:
+        """Take note that an interface is up, maybe another one of that name: what went with the old one vanished."""
+        back = [name for name, virtual in self._gone.items() if virtual.device == interface]
+        for instance in back:
+            self._answer(AddressVanished(instance, str(self._gone.pop(instance).address)))
 
     def remove_interfaces(self) -> None:
         """Delete the virtual MAC interfaces, after the addresses are gone. Raises EffectError."""
@@ -265,3 +276,5 @@ class Addresses:
             stands = index_of(device) == key[0] and flags_of(sock, device) & IFF_UP
         if stands:
             self._answer(AddressVanished(entry.instance, str(entry.virtual.address)))
+        else:
+            self._gone[entry.instance] = entry.virtual

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from haagent.config.model import AnnouncePace, VirtualAddress, VrrpInstance
+from haagent.config.model import AnnouncePace, VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.units import Duration, to_seconds
 from haagent.errors import EffectError
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
-from haagent.config.model import VirtualAddress, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.events import ForeignAnnouncement
 from haagent.core.frames import (
     ETHERTYPE_ARP,

@@ -3,13 +3,15 @@
 Promises never to block, to answer every request within about its timeout once it was sent, and to turn every
 error of a plugin, also an unforeseen one, into ``RegisterUnavailable`` unless it is a definite conflict. The
 renewal of this node's session never waits behind other requests. Repeats no request: what an unknown outcome
-means is the core's business. A plugin that is misconfigured is told about once, and asked again ever more rarely.
+means is the core's business. A plugin that is misconfigured is told about once, and asked again ever more rarely: about
+the registers that it refused, for what it has against one of them must not cost the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -36,7 +38,7 @@ from haagent.core.events import (
     RegisterUnavailable,
 )
 from haagent.core.reports import Noticed, Report
-from haagent.core.units import MICROSECOND, MILLISECOND, Duration, to_seconds
+from haagent.core.units import MICROSECOND, MILLISECOND, Duration, Instant, to_seconds
 
 Request: TypeAlias = ReadRegister | SwapRegister
 Answer: TypeAlias = RegisterRead | RegisterSwapped | RegisterConflicted | RegisterUnavailable
@@ -50,6 +52,7 @@ OPEN_TIMEOUT, CLOSE_TIMEOUT = 10.0, 2.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts to open, or to follow changes
 FIRST_REFUSAL, LONGEST_REFUSAL = 0.5, 30.0  # seconds a misconfigured arbiter is left alone
 EWMA_WEIGHT = 0.1
+_OPENING, _CHANGES = "", "changes"  # what can be refused besides registers, whose names have a slash
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +72,53 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class ArbitrationStatus:
-    """What status shows. ``available`` says whether the last request was answered; ``error`` why not."""
+    """What status shows. ``available`` says whether the last request was answered; ``error`` why not.
+
+    ``answered`` is when one last was, on CLOCK_BOOTTIME; None: never.
+    """
 
     opened: bool = False
     available: bool = False
     error: str = ""
+    answered: Instant | None = None
     swaps: Latency = field(default_factory=Latency)
     reads: Latency = field(default_factory=Latency)
     in_flight: int = 0
     waiting: int = 0
 
 
+@dataclass(slots=True)
+class _Refusal:
+    """Why one thing is refused, until when it is not asked for again (loop time), and the pause after the next time."""
+
+    error: str
+    until: float
+    pause: float
+
+
 class _Refusals:
-    """How long to leave a misconfigured arbiter alone, and whether its operator knows."""
+    """What a misconfigured arbiter refuses, by register, or by ``_OPENING`` and ``_CHANGES``; and what its operator knows."""
 
     def __init__(self) -> None:
-        self.error = ""
-        self._until, self._pause = 0.0, FIRST_REFUSAL
+        self._refused: dict[str, _Refusal] = {}
 
-    def holds(self, now: float) -> bool:
-        """Say whether it is too early to ask again."""
-        return now < self._until
+    def standing(self, name: str, now: float) -> str:
+        """Return why it is too early to ask for ``name`` again, empty if it is not."""
+        refusal = self._refused.get(name)
+        return refusal.error if refusal is not None and now < refusal.until else ""
 
-    def note(self, error: str, now: float) -> bool:
+    def note(self, name: str, error: str, now: float) -> bool:
         """Take note of one more refusal; return whether it is news. Those of one burst count once."""
-        news, self.error = error != self.error, error
-        if not self.holds(now):
-            self._until, self._pause = now + self._pause, min(2 * self._pause, LONGEST_REFUSAL)
+        news = all(error != refusal.error for refusal in self._refused.values())
+        refusal = self._refused.setdefault(name, _Refusal(error, now, FIRST_REFUSAL))
+        refusal.error = error
+        if now >= refusal.until:
+            refusal.until, refusal.pause = now + refusal.pause, min(2 * refusal.pause, LONGEST_REFUSAL)
         return news
 
-    def forget(self) -> None:
+    def forget(self, name: str) -> None:
         """Take note that the arbiter answered."""
-        self.error, self._until, self._pause = "", 0.0, FIRST_REFUSAL
+        self._refused.pop(name, None)
 
 
 def arbiter_options(config: ArbiterConfig, node: str, lease: Duration, keep: Duration) -> ArbiterOptions:
@@ -134,7 +152,7 @@ class Arbitration:
         tell: Callable[[Report], object],
     ) -> None:
         self._open_arbiter, self._options = open_arbiter, options
-        self._timeout = to_seconds(max(timeout, SHORTEST_TIMEOUT))
+        self.bound_calls(timeout)
         self._deliver, self._tell = deliver, tell
         self._session = f"sessions/{options.node}"
         self._arbiter: Arbiter | None = None
@@ -144,9 +162,14 @@ class Arbitration:
         self._returned = asyncio.Event()  # it answers again: its changes are worth asking for at once
         self._status = ArbitrationStatus()
         self._waiting: deque[Request] = deque()
-        self._in_flight = 0
+        self._in_flight: list[Request] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+
+    def bound_calls(self, timeout: Duration) -> None:
+        """Let each call take at most ``timeout`` from now on."""
+        self._timeout = to_seconds(max(timeout, SHORTEST_TIMEOUT))
 
     def start(self) -> None:
         """Open the arbiter and follow its changes, in the background of the running event loop."""
@@ -156,7 +179,7 @@ class Arbitration:
         """Start ``request``, or queue it when many are under way. Answers later, by one event."""
         if self._closed:
             return
-        if request.name == self._session or self._in_flight < IN_FLIGHT:
+        if request.name == self._session or len(self._in_flight) < IN_FLIGHT:
             self._launch(request)
         else:
             self._waiting.append(request)
@@ -169,9 +192,18 @@ class Arbitration:
             opened=opened,
             available=opened and not self._error,
             error=self._error,
-            in_flight=self._in_flight,
+            in_flight=len(self._in_flight),
             waiting=len(self._waiting),
         )
+
+    def retire(self) -> None:
+        """Close in the background, for another one takes over: of what is under way or waits, nothing is known."""
+        unanswered = (*self._in_flight, *self._waiting)
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        for request in unanswered:
+            loop.call_soon(self._deliver, _unavailable(request, "the configuration has another arbiter now"))
+        self._closing = loop.create_task(self.aclose())
 
     async def aclose(self) -> None:
         """Abandon what is under way, without answers, and close the arbiter. Idempotent."""
@@ -191,7 +223,7 @@ class Arbitration:
         task.add_done_callback(self._tasks.discard)
 
     def _launch(self, request: Request) -> None:
-        self._in_flight += 1
+        self._in_flight.append(request)
         self._spawn(self._serve(request))
 
     async def _serve(self, request: Request) -> None:
@@ -199,11 +231,14 @@ class Arbitration:
         try:
             answer = await self._answer(request)
         finally:
-            self._in_flight -= 1
+            self._in_flight.remove(request)
+        if self._closed:
+            return
         self._deliver(answer)
-        if isinstance(answer, RegisterUnavailable):
+        refused = self._refusals.standing(request.name, asyncio.get_running_loop().time())
+        if isinstance(answer, RegisterUnavailable) and not refused:
             self._give_up_waiting(answer.error)
-        while self._waiting and self._in_flight < IN_FLIGHT:
+        while self._waiting and len(self._in_flight) < IN_FLIGHT:
             self._launch(self._waiting.popleft())
 
     def _give_up_waiting(self, error: str) -> None:
@@ -228,7 +263,7 @@ class Arbitration:
             if self._closed:
                 raise
             self._away = True
-            self._note_failure(error)
+            self._note_failure(error, request.name)
             await asyncio.sleep(QUICKEST_FAILURE - (loop.time() - begun))
             return _unavailable(request, _describe(error))
 
@@ -236,8 +271,10 @@ class Arbitration:
         """Put ``request`` to the arbiter. Raises what the arbiter raises, or why it was not asked."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        if self._arbiter is None or self._refusals.holds(begun):
+        if self._arbiter is None:
             raise _NotAskedError(self._error)
+        if refusal := self._refusals.standing(request.name, begun):
+            raise _NotAskedError(refusal)
         async with asyncio.timeout(self._timeout + OVERRUN):
             if isinstance(request, ReadRegister):
                 record = await self._arbiter.read(request.name, timeout=self._timeout)
@@ -251,23 +288,24 @@ class Arbitration:
 
     def _note_answer(self, request: Request, begun: float) -> None:
         took = round((asyncio.get_running_loop().time() - begun) * 1_000_000) * MICROSECOND
+        answered = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if isinstance(request, ReadRegister):
-            self._status = replace(self._status, reads=self._status.reads.after(took))
+            self._status = replace(self._status, answered=answered, reads=self._status.reads.after(took))
         else:
-            self._status = replace(self._status, swaps=self._status.swaps.after(took))
+            self._status = replace(self._status, answered=answered, swaps=self._status.swaps.after(took))
         if self._away:
             self._away = False
             self._returned.set()
         self._error = ""
-        self._refusals.forget()
+        self._refusals.forget(request.name)
 
-    def _note_failure(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException, asked: str) -> None:
         """Remember the error for status; tell the operator when it is one that only the operator can mend."""
         if isinstance(error, _NotAskedError):
             return
         self._error = _describe(error)
         if isinstance(error, Misconfigured) and self._refusals.note(
-            self._error, asyncio.get_running_loop().time()
+            asked, self._error, asyncio.get_running_loop().time()
         ):
             self._tell(Noticed("arbiter", "misconfigured", self._error))
 
@@ -279,6 +317,7 @@ class Arbitration:
         arbiter: Arbiter = await opening(self._open)
         self._arbiter = arbiter
         self._error = ""
+        self._refusals.forget(_OPENING)
         await self._follow(arbiter)
 
     async def _open(self) -> Arbiter:
@@ -286,7 +325,7 @@ class Arbitration:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 return await self._open_arbiter(self._options)
         except Exception as error:
-            self._note_failure(error)
+            self._note_failure(error, _OPENING)
             raise
 
     @staticmethod
@@ -309,7 +348,7 @@ class Arbitration:
                 Exception
             ) as error:  # hints only: swaps say what is wrong, but a misconfiguration is worth telling
                 if isinstance(error, Misconfigured):
-                    self._note_failure(error)
+                    self._note_failure(error, _CHANGES)
             pause = FIRST_PAUSE if loop.time() - begun > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await self._wait_for_return(pause)
 
@@ -324,6 +363,7 @@ class Arbitration:
         changes = arbiter.changes()
         try:
             async for name, record in changes:
+                self._refusals.forget(_CHANGES)
                 self._deliver(RegisterChanged(name, record))
         finally:
             if isinstance(changes, AsyncGenerator):

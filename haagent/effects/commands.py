@@ -17,7 +17,8 @@ import shutil
 import stat
 from collections.abc import Iterator
 
-from haagent.config.model import Command, GlobalDefs
+from haagent.config.command_model import Command
+from haagent.config.model import GlobalDefs
 from haagent.effects.processes import TRUSTED_PATH, Account, CommandError, Launch
 
 DEFAULT_USER = "keepalived_script"

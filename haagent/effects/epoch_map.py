@@ -18,7 +18,8 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 
-from haagent.config.model import Configuration, TrackHaproxy
+from haagent.config.model import Configuration
+from haagent.config.tracking_model import TrackHaproxy
 from haagent.core.reports import Noticed, Report, State, StateChanged
 from haagent.core.units import to_seconds
 from haagent.effects.haproxy import HaproxyError, ask

@@ -25,7 +25,8 @@ import pwd
 import stat
 from collections.abc import Callable
 
-from haagent.config.model import Command, Configuration, GlobalDefs, NotifyFifo
+from haagent.config.command_model import Command, NotifyFifo
+from haagent.config.model import Configuration, GlobalDefs
 from haagent.core.reports import LowerPriorityHeard, Noticed, PriorityChanged, Report, State, StateChanged
 from haagent.core.units import SECOND
 from haagent.effects.commands import prepare

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from haagent.config.model import Command, GlobalDefs
+from haagent.config.command_model import Command
+from haagent.config.model import GlobalDefs
 from haagent.core.units import Duration, to_seconds
 from haagent.effects.commands import prepare
 from haagent.effects.processes import CommandError, describe

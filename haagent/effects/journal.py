@@ -45,6 +45,7 @@ MOST_SUBJECTS = 256
 PLAIN = re.compile(r"[\w.:/@%+,*()\[\]-]+")
 SYSLOG = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 GOOD_SESSIONS = frozenset({"live", "restored"})
+USURPED = "usurped"  # by another machine with this node's name: somebody has to act
 BAD_CLAIMS = frozenset({"lost", "refused", "ended"})
 
 
@@ -204,6 +205,7 @@ class Journal:
                 )
             case SessionChanged(what, detail):
                 level = logging.INFO if what in GOOD_SESSIONS else logging.WARNING
+                level = logging.ERROR if what == USURPED else level
                 return level, f"session {what}", _some(detail=detail)
             case Stopped():
                 return logging.INFO, "Stopped", {}

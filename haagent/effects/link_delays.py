@@ -1,7 +1,8 @@
 """interface_up_down_delays: a link's change counts when it has lasted as long as its delay.
 
 Promises: links without delays, and every other event, pass at once and in order; the first state of a link counts at
-once; a change that is taken back in time is never heard of.
+once; a change that is taken back in time is never heard of. What is told then is the old state once more, to which the
+core is deaf: the interface may have been made anew, and the sockets and the gate have to look.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class LinkDelays:
         elif known is not event.up:
             loop = asyncio.get_running_loop()
             self._pending[event.interface] = loop.call_later(to_seconds(wait), self._tell, event)
+        elif pending is not None:
+            self._tell(event)
 
     def close(self) -> None:
         """Forget what is pending. Idempotent."""

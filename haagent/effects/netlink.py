@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
-from haagent.config.model import VirtualAddress
+from haagent.config.network_model import VirtualAddress
 from haagent.errors import EffectError
 
 # Marks our addresses, where the kernel can (5.18), so that people and we can tell them from others.
@@ -26,7 +26,7 @@ ADDRESS_PROTOCOL = 112
 
 RTM_NEWADDR, RTM_DELADDR = 20, 21
 _NLMSG_ERROR = 2
-_REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
+_REQUEST, _ACK, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _HEADER = 16
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = (
     1,
@@ -103,10 +103,13 @@ def _acknowledgements(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def add_address(ifindex: int, virtual: VirtualAddress, lifetime: int, *, ours: bool = True) -> Request:
+def add_address(
+    ifindex: int, virtual: VirtualAddress, lifetime: int, *, ours: bool = True, renew: bool = True
+) -> Request:
     """Return the request that puts an address on an interface, or renews it, for ``lifetime`` whole seconds.
 
-    ``ours`` marks it as one that comes and goes with an instance.
+    ``ours`` marks it as one that comes and goes with an instance. Without ``renew`` one that is there stays as it is,
+    and the kernel answers EEXIST.
 
     Note that Linux creates the address if it is not there, whatever the request says. Raises EffectError.
     """
@@ -127,7 +130,8 @@ def add_address(ifindex: int, virtual: VirtualAddress, lifetime: int, *, ours: b
     attributes += _attribute(_IFA_FLAGS, struct.pack("=I", flags))
     if ours:
         attributes += _attribute(_IFA_PROTO, bytes((ADDRESS_PROTOCOL,)))
-    return _message(RTM_NEWADDR, _REPLACE | _CREATE, ifindex, virtual, attributes)
+    how = _CREATE | (_REPLACE if renew else _EXCLUSIVE)
+    return _message(RTM_NEWADDR, how, ifindex, virtual, attributes)
 
 
 def delete_address(ifindex: int, virtual: VirtualAddress) -> Request:

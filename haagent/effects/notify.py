@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from haagent.config.model import Command, Configuration, Notify
+from haagent.config.command_model import Command, Notify
+from haagent.config.model import Configuration
 from haagent.core.reports import LowerPriorityHeard, Noticed, Report, State, StateChanged
 from haagent.core.units import SECOND, Duration, to_seconds
 from haagent.effects.one_command import run_to_end

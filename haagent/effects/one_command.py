@@ -11,7 +11,8 @@ import asyncio
 import functools
 from collections.abc import Mapping
 
-from haagent.config.model import Command, GlobalDefs
+from haagent.config.command_model import Command
+from haagent.config.model import GlobalDefs
 from haagent.core.units import Duration, to_seconds
 from haagent.effects.commands import prepare
 from haagent.effects.processes import CommandError, Launch, describe, in_thread

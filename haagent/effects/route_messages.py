@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from haagent.config.model import IPNetwork, NextHop, Route, Rule
+from haagent.config.network_model import IPNetwork, NextHop, Route, Rule
 from haagent.config.routing import RULE_PRIORITY, SCOPES, TYPES, WITHOUT_DEVICE
 from haagent.effects.interfaces import index_of
 from haagent.effects.netlink import Request

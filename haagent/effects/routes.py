@@ -2,7 +2,8 @@
 
 Promises: an instance's routes, then its rules, are there after ``install`` and are gone before its addresses go
 (call ``remove`` first); ``check``, once a second, puts back what somebody else took away, or what the kernel took
-away with an address; ``sweep`` removes what an earlier run left. Requests are complete when the call returns.
+away with an address, and leaves alone what is there; ``sweep`` removes what an earlier run left. Requests are complete
+when the call returns.
 
 A route that the kernel refuses costs that route and is told once; it is tried again at every ``check``. It is no
 reason to let go of the addresses: a route alone never makes two masters.
@@ -14,7 +15,8 @@ import errno
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from haagent.config.model import Configuration, Route, Rule, VirtualAddress
+from haagent.config.model import Configuration
+from haagent.config.network_model import Route, Rule, VirtualAddress
 from haagent.core.reports import Noticed, Report
 from haagent.effects.interfaces import index_of
 from haagent.effects.netlink import Request, RequestSocket, add_address, delete_address, explain
@@ -136,7 +138,8 @@ def _addition(entry: Entry) -> Request:
             ifindex = index_of(entry.device)
             if not ifindex:
                 raise EffectError(f"{entry}: interface {entry.device} does not exist")
-            return add_address(ifindex, entry, FOREVER, ours=False)
+            # what is renewed every second would be preferred for ever
+            return add_address(ifindex, entry, FOREVER, ours=False, renew=False)
 
 
 def _deletion(entry: Entry) -> Request | None:

@@ -21,7 +21,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from haagent.config.model import Configuration, GlobalDefs, VrrpScript
+from haagent.config.model import Configuration, GlobalDefs
+from haagent.config.tracking_model import VrrpScript
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import SECOND, Duration, to_seconds
@@ -48,28 +49,21 @@ def tracked_names(configuration: Configuration) -> frozenset[str]:
 
 
 class TrackScripts:
-    """The running checks of one configuration. All methods belong to the event loop's thread.
+    """The running checks, none before the first configuration. All methods belong to the event loop's thread.
 
     ``deliver`` gets every result, ``tell`` gets a ``Noticed`` when the reason of a failure is new.
     """
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        deliver: Callable[[TrackResult], None],
-        tell: Callable[[Report], None],
-    ) -> None:
-        self._configuration, self._deliver, self._tell = configuration, deliver, tell
+    def __init__(self, deliver: Callable[[TrackResult], None], tell: Callable[[Report], None]) -> None:
+        self._deliver, self._tell = deliver, tell
         self._running: Kept[_Job, asyncio.Task[None]] = Kept(self._begin, self._end)
         self._ending: set[asyncio.Task[None]] = set()
 
-    def start(self) -> None:
-        """Begin every tracked script's schedule, all of them now."""
-        self.reconfigure(self._configuration)
-
     def reconfigure(self, configuration: Configuration) -> None:
-        """Run the tracked scripts of ``configuration``; an unchanged one keeps its schedule and its current run."""
-        self._configuration = configuration
+        """Run the tracked scripts of ``configuration``; an unchanged one keeps its schedule and its current run.
+
+        What is new begins now.
+        """
         scripts = {script.name: script for script in configuration.scripts}
         tracked = tracked_names(configuration)
         wanted = {name: _job(scripts[name], configuration.globals) for name in tracked if name in scripts}

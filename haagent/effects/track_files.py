@@ -18,7 +18,8 @@ import functools
 import os
 from collections.abc import Callable
 
-from haagent.config.model import Configuration, TrackFile
+from haagent.config.model import Configuration
+from haagent.config.tracking_model import TrackFile
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.effects.kept import Kept
@@ -35,20 +36,11 @@ def file_tracker(name: str) -> str:
 
 
 class TrackFiles:
-    """The tracked files of one configuration. All methods belong to the event loop's thread."""
+    """The tracked files, none before the first configuration. All methods belong to the event loop's thread."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        deliver: Callable[[TrackResult], None],
-        tell: Callable[[Report], None],
-    ) -> None:
-        self._configuration, self._deliver, self._tell = configuration, deliver, tell
+    def __init__(self, deliver: Callable[[TrackResult], None], tell: Callable[[Report], None]) -> None:
+        self._deliver, self._tell = deliver, tell
         self._running: Kept[TrackFile, Poller[int]] = Kept(self._begin, Poller.close)
-
-    def start(self) -> None:
-        """Begin to read every tracked file."""
-        self.reconfigure(self._configuration)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Read the tracked files of ``configuration``; an unchanged one is not disturbed."""

@@ -18,7 +18,8 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator
 
-from haagent.config.model import Configuration, TrackHaproxy
+from haagent.config.model import Configuration
+from haagent.config.tracking_model import TrackHaproxy
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import to_seconds
@@ -36,24 +37,15 @@ def haproxy_tracker(name: str) -> str:
 
 
 class TrackHaproxies:
-    """The tracked HAProxies of one configuration. All methods belong to the event loop's thread.
+    """The tracked HAProxies, none before the first configuration. All methods belong to the event loop's thread.
 
     ``reasons`` says of each tracker what was wrong when it was asked last, "" for nothing.
     """
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        deliver: Callable[[TrackResult], None],
-        tell: Callable[[Report], None],
-    ) -> None:
-        self._configuration, self._deliver, self._tell = configuration, deliver, tell
+    def __init__(self, deliver: Callable[[TrackResult], None], tell: Callable[[Report], None]) -> None:
+        self._deliver, self._tell = deliver, tell
         self._running: Kept[TrackHaproxy, asyncio.Task[None]] = Kept(self._begin, asyncio.Task.cancel)
         self.reasons: dict[str, str] = {}
-
-    def start(self) -> None:
-        """Begin to ask every tracked HAProxy."""
-        self.reconfigure(self._configuration)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Ask the tracked HAProxies of ``configuration``; an unchanged block keeps its schedule."""

@@ -16,7 +16,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from haagent.config.model import Configuration, TrackPeer
+from haagent.config.model import Configuration
+from haagent.config.tracking_model import TrackPeer
 from haagent.config.votes import voters
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
@@ -44,24 +45,18 @@ class _Vote:
 
 
 class TrackPeers:
-    """The votes of one configuration. ``heard`` says when (CLOCK_BOOTTIME) each node was heard last."""
+    """The votes, none before the first configuration. ``heard`` says when (CLOCK_BOOTTIME) each node was heard last."""
 
     def __init__(
         self,
-        configuration: Configuration,
         node: str,
         heard: Callable[[], Mapping[str, Instant | None]],
         deliver: Callable[[TrackResult], None],
         tell: Callable[[Report], None],
     ) -> None:
-        self._configuration, self._node, self._heard = configuration, node, heard
-        self._deliver, self._tell = deliver, tell
+        self._node, self._heard, self._deliver, self._tell = node, heard, deliver, tell
         self._votes: dict[str, _Vote] = {}
         self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self.reconfigure(self._configuration)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Look for the tracked votes of ``configuration``; an unchanged one keeps its state."""

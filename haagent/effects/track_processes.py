@@ -18,7 +18,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from haagent.config.model import Configuration, TrackProcess
+from haagent.config.model import Configuration
+from haagent.config.tracking_model import TrackProcess
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import Duration, to_seconds
@@ -49,21 +50,12 @@ class _Counted:
 
 
 class TrackProcesses:
-    """The tracked processes of one configuration. All methods belong to the event loop's thread."""
+    """The tracked processes, none before the first configuration. All methods belong to the event loop's thread."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        deliver: Callable[[TrackResult], None],
-        tell: Callable[[Report], None],
-    ) -> None:
-        self._configuration, self._deliver, self._tell = configuration, deliver, tell
+    def __init__(self, deliver: Callable[[TrackResult], None], tell: Callable[[Report], None]) -> None:
+        self._deliver, self._tell = deliver, tell
         self._counted: dict[str, _Counted] = {}
         self._poller: Poller[tuple[tuple[str, bool], ...]] | None = None
-
-    def start(self) -> None:
-        """Begin to count."""
-        self.reconfigure(self._configuration)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Count for the tracked blocks of ``configuration``; an unchanged one keeps its state."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from haagent.config.model import Configuration, VetoScript
+from haagent.config.command_model import VetoScript
+from haagent.config.model import Configuration
 from haagent.core.actions import AskVeto
 from haagent.core.events import VetoAnswered
 from haagent.effects.one_command import run_to_end

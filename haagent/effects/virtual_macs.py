@@ -15,10 +15,12 @@ import contextlib
 import logging
 import socket
 import struct
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from haagent.config.model import VirtualMac, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualMac
 from haagent.effects.gate.netlink import CREATE, NetlinkSocket, attr, attributes, nested, text
 from haagent.effects.interfaces import IFF_UP, index_of
 from haagent.errors import EffectError
@@ -189,7 +191,7 @@ def _link(answer: bytes) -> _Link:
     info = attributes(found.get(_IFLA_LINKINFO, b""))
     mode = 0
     if info.get(_INFO_KIND, b"").rstrip(b"\0") == b"macvlan":
-        mode = int.from_bytes(attributes(info.get(_INFO_DATA, b"")).get(_MACVLAN_MODE, b""), "little")
+        mode = int.from_bytes(attributes(info.get(_INFO_DATA, b"")).get(_MACVLAN_MODE, b""), sys.byteorder)
     base = found.get(_IFLA_LINK, bytes(4))
     return _Link(
         index=index,

@@ -4,7 +4,8 @@ Promises: after ``start`` or ``reconfigure`` every watched interface and instanc
 it changes, in order; if the kernel drops notifications, everything is read again and the differences are told.
 It changes nothing on the host.
 
-A link is up when it is administratively up, running and has a carrier; one that does not exist is down.
+A link is up when it is administratively up, running and has a carrier; one that does not exist is down. A link is told
+from another one of its name by the index: one that was made anew meanwhile has been down.
 Renewing lifetimes makes the kernel notify of every address every second, so a filter in the kernel drops
 notifications about addresses that carry our mark.
 """
@@ -77,7 +78,7 @@ class NetworkWatch:
         self._interfaces: tuple[str, ...] = ()
         self._instances: tuple[VrrpInstance, ...] = ()
         self._virtual: frozenset[IPAddress] = frozenset()
-        self._told_links: dict[str, bool] = {}
+        self._told_links: dict[str, tuple[int, bool]] = {}  # index and whether it is up, by name
         self._told_primary: dict[str, IPAddress | None] = {}
         self._monitor: AsyncIPRoute | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +109,7 @@ class NetworkWatch:
             for virtual in instance.addresses + instance.excluded
         )
         known = {instance.name for instance in self._instances}
-        self._told_links = {name: up for name, up in self._told_links.items() if name in names}
+        self._told_links = {name: told for name, told in self._told_links.items() if name in names}
         self._told_primary = {name: a for name, a in self._told_primary.items() if name in known}
         if self._task is not None:
             self._tell()
@@ -235,18 +236,27 @@ class NetworkWatch:
         return address not in self._virtual
 
     def _tell(self) -> None:
-        up = {link.name: link.up for link in self._links.values()}
+        links = {link.name: (index, link.up) for index, link in self._links.items()}
         for name in self._interfaces:
-            state = up.get(name, False)
-            if self._told_links.get(name) is not state:
-                self._told_links[name] = state
-                self._deliver(LinkChanged(name, state))
-        indexes = {link.name: index for index, link in self._links.items()}
+            self._tell_link(name, *links.get(name, (0, False)))
         for instance in self._instances:
-            address = self._source(instance, indexes.get(instance.interface, 0))
+            address = self._source(instance, links.get(instance.interface, (0, False))[0])
             if instance.name not in self._told_primary or self._told_primary[instance.name] != address:
                 self._told_primary[instance.name] = address
                 self._deliver(PrimaryAddressChanged(instance.name, address))
+
+    def _tell_link(self, name: str, index: int, up: bool) -> None:
+        before = self._told_links.get(name)
+        self._told_links[name] = index, up
+        if before is None or before[1] is not up:
+            self._deliver(LinkChanged(name, up))
+        elif up and before[0] != index:
+            self._deliver(LinkChanged(name, up=False))
+            self._deliver(LinkChanged(name, up=True))
+        else:
+            return
+        if up:
+            self._installed.interface_up(name)
 
     def _source(self, instance: VrrpInstance, ifindex: int) -> IPAddress | None:
         if instance.source is not None:

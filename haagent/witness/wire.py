@@ -156,7 +156,9 @@ class Request:
     expected: Record | None = None
 
     def encode(self) -> Fields:
-        """Return the message."""
+        """Return the message. Raises ValueError for a name that a witness would end the connection for."""
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"a name of {len(self.name)} characters; a witness takes at most {LONGEST_NAME}")
         fields: dict[str, Any] = {"number": self.number, "operation": self.operation, "name": self.name}
         if self.operation == "swap":
             fields |= {"value": b64encode(self.value).decode(), "expected": record_fields(self.expected)}

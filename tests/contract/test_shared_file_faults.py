@@ -239,6 +239,35 @@ async def test_a_swap_of_unknown_outcome_that_was_decided_is_found_by_repeating_
         assert int(version) == int(first.version) + 1
 
 
+async def test_a_helper_that_is_killed_is_replaced(files, caplog) -> None:
+    async with files.opened("a", ttl=60.0) as (a,):
+        first = await write(a, "sessions/a", None)
+        killed = [file.pid for file in a.files.files]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        second = await write(a, "sessions/a", first)
+        assert await a.read("sessions/a", timeout=TIMEOUT) == second
+        await until(lambda: all(not file.trouble for file in a.files.files))
+        assert {file.pid for file in a.files.files}.isdisjoint(killed)
+    assert all(named(caplog.text, path, "has ended") for path in files.paths)
+
+
+async def test_a_helper_that_is_killed_while_it_writes_is_not(files, stopped, caplog) -> None:
+    """On a network file system what it was writing may still land, over what another process wrote since."""
+    async with files.opened("a", ttl=60.0) as (a,):
+        first = await write(a, "sessions/a", None)
+        await until(lambda: all(not file.trouble for file in a.files.files))
+        broken = a.files.files[0]
+        stopped(broken.pid)
+        second = await write(a, "sessions/a", first)
+        os.kill(broken.pid, signal.SIGKILL)
+        await until(lambda: "restart haagent" in broken.trouble)
+        await write(a, "sessions/a", second)
+        assert "restart haagent" in broken.trouble
+    assert named(caplog.text, broken.path, "killed while it wrote")
+
+
 def _truncate(files: Files, path: str) -> None:
     os.truncate(path, 100_000)
 

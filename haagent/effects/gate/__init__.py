@@ -4,6 +4,7 @@
 can be asked of a gate is in ``model``; each tier is a module of its own.
 """
 
+from haagent.effects.gate.bpf_clock import clock_problem
 from haagent.effects.gate.model import (
     Adopted,
     ClaimGate,
@@ -28,6 +29,7 @@ __all__ = [
     "Mode",
     "Tier",
     "boot_now",
+    "clock_problem",
     "inspect",
     "open_gate",
     "sweep",

@@ -3,6 +3,7 @@
 Promises: a packet of a claim passes only while the claim is open and CLOCK_BOOTTIME is before the deadline, whether
 this process lives or not. ``extend`` is one store into shared memory. A pause between computing a deadline and
 writing it does no harm, because the deadline is absolute. It never touches a program that is not haagent's.
+Refused where CLOCK_BOOTTIME of this process is not the clock of the programs (``bpf_clock``).
 
 Needs CAP_NET_ADMIN, CAP_BPF and, to find what an earlier run left, CAP_SYS_ADMIN; kernel 5.8, 6.6 for TCX.
 """
@@ -18,6 +19,7 @@ from contextlib import suppress
 from haagent.effects.gate import bpf_attach, bpf_program
 from haagent.effects.gate import bpf_syscall as bpf
 from haagent.effects.gate.bpf_attach import PROGRAM_NAMES, Attachment, Mechanism
+from haagent.effects.gate.bpf_clock import clock_problem
 from haagent.effects.gate.bpf_state import MAX_CLAIMS, SharedState, wanted_keys
 from haagent.effects.gate.bpf_syscall import Hook
 from haagent.effects.gate.interfaces import guarded_interfaces, has_ethernet_header, interface_indexes
@@ -41,6 +43,7 @@ class BpfGate:
         Raises EffectError; what an earlier run left is then as closed as it was, or more.
         """
         checked = check_guards(guards)
+        _require_one_clock()
         self._mechanism = mechanism or best_mechanism()
         self._programs: dict[tuple[Hook, bool], int] = {}
         self._indexes: dict[str, int] = {}
@@ -207,6 +210,16 @@ def detach(attachment: Attachment) -> None:
     if attachment.mechanism is Mechanism.CLSACT:
         with suppress(OSError):
             bpf_attach.remove_empty_clsact(attachment.ifindex)
+
+
+def _require_one_clock() -> None:
+    """Raise EffectError if a deadline of ours means another time to the programs, or if that cannot be told."""
+    try:
+        problem = clock_problem()
+    except OSError as error:
+        raise _refused("read the clock of BPF programs", error) from error
+    if problem:
+        raise EffectError(problem)
 
 
 def _continue(left: list[Attachment]) -> SharedState | None:

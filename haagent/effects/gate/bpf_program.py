@@ -31,7 +31,8 @@ PASS, DROP = (
     2,
 )  # TC_ACT_UNSPEC, TC_ACT_SHOT; TC_ACT_OK would end a TCX chain and skip the programs behind us
 
-_MAP_LOOKUP, _SKB_LOAD_BYTES, _SKB_LOAD_BYTES_RELATIVE, _KTIME_GET_BOOT_NS = 1, 26, 68, 125
+_MAP_LOOKUP, _SKB_LOAD_BYTES, _SKB_LOAD_BYTES_RELATIVE = 1, 26, 68
+KTIME_GET_BOOT_NS = 125  # without the offset of anybody's time namespace, see bpf_clock
 _HEADER_START_NETWORK = 1
 _SKB_PROTOCOL, _SKB_VLAN_PRESENT, _SKB_VLAN_TCI, _SKB_IFINDEX = 16, 20, 24, 40
 
@@ -327,7 +328,7 @@ class _Filter:
         asm.load(Size.DOUBLE, R1, R0, 0)
         asm.and_(R1, 1)
         asm.jump_if(R1, Test.EQ, 0, "drop")
-        asm.call(_KTIME_GET_BOOT_NS)
+        asm.call(KTIME_GET_BOOT_NS)
         asm.map_value(R1, self.maps.lease)
         asm.load(Size.DOUBLE, R1, R1, 0)
         asm.jump_if_register(R0, Test.GE, R1, "drop")

@@ -35,8 +35,8 @@ class SharedState:
 
     def __init__(self, descriptors: Mapping[str, int]) -> None:
         self.descriptors = MapDescriptors(**descriptors)
-        self._lease = _Words(self.descriptors.lease, 1)
-        self._claims = _Words(self.descriptors.claims, MAX_CLAIMS)
+        self._lease = Words(self.descriptors.lease, 1)
+        self._claims = Words(self.descriptors.claims, MAX_CLAIMS)
 
     @classmethod
     def create(cls) -> SharedState:
@@ -120,7 +120,7 @@ class SharedState:
         return {key: _SLOT.unpack(value)[0] for key, value in bpf.map_items(fd, _LAYOUT[role])}
 
 
-class _Words:
+class Words:
     """An array map of u64, mapped into this process."""
 
     def __init__(self, fd: int, count: int) -> None:

@@ -1,12 +1,14 @@
 """bpf(2) without libbpf: the dozen commands the gate uses, as functions of file descriptors and bytes.
 
-Every function raises OSError with the kernel's errno; nothing is retried or interpreted here. File descriptors
-returned are close-on-exec. Layouts: ``union bpf_attr`` in the kernel's include/uapi/linux/bpf.h.
+Every function raises OSError with the kernel's errno; nothing is interpreted here, and nothing retried but the load
+of a program whose verification a signal interrupted. File descriptors returned are close-on-exec. Layouts: ``union
+bpf_attr`` in the kernel's include/uapi/linux/bpf.h.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import resource
@@ -29,6 +31,7 @@ _ATTR_SIZE = 128
 _NAME_SIZE = 16
 _SCHED_CLS = 3
 _LOG_SIZE = 1 << 20
+_LOAD_ATTEMPTS = 5  # as libbpf; a signal every time is a storm, not bad luck
 LICENSE = b"Apache-2.0"
 
 
@@ -136,18 +139,26 @@ def program_load(name: str, code: bytes) -> int:
         _name(name),
     )
     try:
-        return _bpf(_PROG_LOAD, quiet)
+        return _load(quiet)
     except OSError as error:
         if error.errno not in {13, 22}:  # EACCES, EINVAL: the verifier may have more to say
             raise
         log = ctypes.create_string_buffer(_LOG_SIZE)
         talking = quiet[:24] + struct.pack("=IIQ", 1, _LOG_SIZE, _address(log)) + quiet[40:]
         with suppress(OSError):
-            return _bpf(_PROG_LOAD, talking)
+            return _load(talking)
         reason = " / ".join(log.value.decode(errors="replace").strip().splitlines()[-3:])
         raise OSError(
             error.errno, f"{os.strerror(error.errno)}: {reason}" if reason else error.strerror
         ) from error
+
+
+def _load(attributes: bytes) -> int:
+    """Load a program; the verifier gives up with EAGAIN when a signal arrives, which says nothing about the program."""
+    for _ in range(_LOAD_ATTEMPTS - 1):
+        with suppress(BlockingIOError):
+            return _bpf(_PROG_LOAD, attributes)
+    return _bpf(_PROG_LOAD, attributes)
 
 
 def program_test_run(fd: int, frame: bytes, ifindex: int = 1) -> int:
@@ -233,6 +244,8 @@ def _bpf(command: int, attributes: bytes) -> int:
 def _bpf_out(command: int, attributes: bytes) -> tuple[int, bytes]:
     """Return what the kernel answered and the attributes as it left them."""
     buffer = ctypes.create_string_buffer(attributes.ljust(_ATTR_SIZE, b"\0"), _ATTR_SIZE)
+    if not supported():
+        raise OSError(errno.ENOSYS, f"the number of bpf(2) on {platform.machine()} is not known")
     result = _libc.syscall(_SYSCALL[platform.machine()], command, buffer, _ATTR_SIZE)
     if result < 0:
         code = ctypes.get_errno()

@@ -53,8 +53,8 @@ _GUARANTEES = {
         "about 10 ms of the deadline unless haagent is stopped between reading the clock and writing the timeout"
     ),
     Tier.LIFETIME: (
-        "addresses disappear by themselves up to about one second after the deadline; VRRP advertisements of a hung "
-        "agent cannot be stopped"
+        "addresses disappear by themselves, but seconds after the deadline (`haagent plan` computes how late); VRRP "
+        "advertisements of a hung agent cannot be stopped"
     ),
     Tier.OFF: "nothing stops the traffic of an agent that hangs or dies",
 }
@@ -165,7 +165,7 @@ class Gate(Protocol):
 
 
 def boot_now() -> int:
-    """Return CLOCK_BOOTTIME in ns, the clock of every deadline here."""
+    """Return CLOCK_BOOTTIME in ns, the clock of every deadline here; a time namespace may shift it (``bpf_clock``)."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 

@@ -43,10 +43,13 @@ class NftablesGate:
 
     tier = Tier.NFTABLES
 
-    def __init__(self, guards: Iterable[Guard], *, keep: bool, owned: bool = True) -> None:
+    def __init__(
+        self, guards: Iterable[Guard], *, keep: bool, owned: bool = True, missing: tuple[str, ...] = ()
+    ) -> None:
         """Install the gate in one transaction, in the place of one left behind. Closed, unless ``keep``.
 
-        ``owned`` False does without the protection of newer kernels. Raises EffectError.
+        ``owned`` False does without the protection of newer kernels; ``missing`` says why no better tier is in force.
+        Raises EffectError.
         """
         checked = check_guards(guards)
         self._netlink = NetlinkSocket(nft.NETLINK_NETFILTER)
@@ -55,6 +58,7 @@ class NftablesGate:
         self._deadline = 0
         self._generation = 0
         self._restored = ""
+        self._missing = missing
         try:
             if keep:
                 self._deadline, epochs = read_state(self._netlink)
@@ -257,6 +261,7 @@ class NftablesGate:
             return frozenset(), frozenset(), ()
 
     def _problems(self) -> Iterable[str]:
+        yield from self._missing
         if self._restored:
             yield self._restored
         if not self._intact():

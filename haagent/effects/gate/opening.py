@@ -65,8 +65,13 @@ def open_gate(guards: Iterable[Guard], *, mode: Mode = "auto", keep: bool = Fals
         )
     if gate is None and mode in {"auto", "required", "nftables"}:
         needs = ("CAP_NET_ADMIN",)
+        lacked = tuple(missing)
         gate = _attempt(
-            missing, "nftables gate", _NFTABLES_KERNEL, needs, lambda: NftablesGate(checked, keep=keep)
+            missing,
+            "nftables gate",
+            _NFTABLES_KERNEL,
+            needs,
+            lambda: NftablesGate(checked, keep=keep, missing=lacked),
         )
     if gate is None and mode in {"required", "bpf", "nftables"}:
         raise EffectError(f"gate {mode}: this host cannot check packets; " + "; ".join(missing))

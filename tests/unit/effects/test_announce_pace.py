@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from haagent.config.model import AnnouncePace, VirtualAddress, VirtualMac, VrrpInstance
+from haagent.config.model import AnnouncePace, VrrpInstance
+from haagent.config.network_model import VirtualAddress, VirtualMac
 from haagent.core.units import MILLISECOND
 from haagent.effects.announce_pace import PacedAnnouncer
 from haagent.errors import EffectError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -102,6 +103,24 @@ async def test_failures_are_unavailable(fault: str) -> None:
         assert "fault" in answer.error
 
 
+async def test_when_it_answered_last_is_known_whatever_it_answered() -> None:
+    async with Bench().running() as bench:
+        await until(lambda: bench.arbitration.status().opened)
+        assert bench.arbitration.status().answered is None
+        begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        await bench.ask(swap("claims/web"))
+        first = bench.arbitration.status().answered
+        assert first is not None
+        assert begun < first <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        bench.faults.before = 1
+        assert isinstance(await bench.ask(ReadRegister("claims/web")), RegisterUnavailable)
+        assert bench.arbitration.status().answered == first
+        assert await bench.ask(swap("claims/web", b"w")) == RegisterConflicted("claims/web")
+        second = bench.arbitration.status().answered
+        assert second is not None
+        assert second > first
+
+
 async def test_not_open_is_answered_soon_and_not_in_a_spin() -> None:
     bench = Bench()
     bench.openings = [Unavailable("no route")] * 100
@@ -145,6 +164,42 @@ async def test_misconfigured_arbiter_is_told_once_left_alone_and_asked_again() -
         await asyncio.sleep(arbitration.FIRST_REFUSAL)
         assert isinstance(await bench.ask(ReadRegister("claims/web")), RegisterRead)
         assert bench.arbitration.status().available
+
+
+class FullArbiter(MemoryArbiter):
+    """Has no room for one more claim, as voting files whose registers are all taken."""
+
+    async def swap(self, name: str, value: bytes, expected: Record | None, *, timeout: float) -> str:
+        if name.startswith("claims/full"):
+            raise Misconfigured(f"none is left for {name}")
+        return await super().swap(name, value, expected, timeout=timeout)
+
+
+async def test_what_one_register_is_refused_for_costs_no_other_one_its_turn() -> None:
+    async with Bench(FullArbiter(MemoryStore())).running() as bench:
+        await until(lambda: bench.arbitration.status().opened)
+        assert isinstance(await bench.ask(swap("claims/full-1")), RegisterUnavailable)
+        assert isinstance(await bench.ask(swap(MINE, b"1")), RegisterSwapped)
+        for number in range(IN_FLIGHT):
+            bench.arbitration.perform(swap(f"claims/full-{number}"))
+        bench.arbitration.perform(swap("claims/web"))  # waits for one of those to be answered
+        answers = [await asyncio.wait_for(bench.events.get(), 2.0) for _ in range(IN_FLIGHT + 1)]
+        assert RegisterSwapped("claims/web", Record(b"v", "2")) in answers
+
+
+async def test_each_refusal_is_told_once_although_others_are_answered_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arbitration, "FIRST_REFUSAL", 0.02)
+    async with Bench(FullArbiter(MemoryStore())).running() as bench:
+        await until(lambda: bench.arbitration.status().opened)
+        for number in range(4):
+            await bench.ask(swap("claims/full-1"))
+            await bench.ask(swap("claims/full-2"))
+            await bench.ask(swap(f"claims/web{number}"))
+            await asyncio.sleep(0.03)
+        told = [report.detail for report in bench.reports if isinstance(report, Noticed)]
+        assert told == ["none is left for claims/full-1", "none is left for claims/full-2"]
 
 
 async def test_hung_arbiter_is_cut_off_by_its_timeout() -> None:
@@ -273,6 +328,32 @@ async def test_statistics() -> None:
         swaps = bench.arbitration.status().swaps
         assert swaps.count == 2, "a conflict is an answer as well"
         assert 15 * MILLISECOND < swaps.last < 100 * MILLISECOND
+
+
+async def test_calls_are_bound_by_what_a_reload_makes_of_the_lease() -> None:
+    async with Bench(timeout=3600 * SECOND).running() as bench:
+        await until(lambda: bench.arbitration.status().opened)
+        bench.faults.delay = 3600.0
+        bench.arbitration.bound_calls(50 * MILLISECOND)
+        assert isinstance(await bench.ask(swap(MINE)), RegisterUnavailable)
+
+
+async def test_one_that_another_takes_over_from_answers_everything_once() -> None:
+    """A core that is owed an answer asks nothing again: not even for its session."""
+    async with Bench().running() as bench:
+        await until(lambda: bench.arbitration.status().opened)
+        bench.faults.delay = 3600.0
+        asked = [swap(MINE), *(ReadRegister(f"claims/{number}") for number in range(IN_FLIGHT + 2))]
+        for request in asked:
+            bench.arbitration.perform(request)
+        await asyncio.sleep(0)
+        bench.arbitration.retire()
+        answers = [await asyncio.wait_for(bench.events.get(), 2.0) for _ in asked]
+        assert {
+            (answer.name, answer.swap) for answer in answers if isinstance(answer, RegisterUnavailable)
+        } == {(request.name, isinstance(request, SwapRegister)) for request in asked}
+        await asyncio.sleep(0.3)  # longer than the timeout
+        assert bench.events.empty()
 
 
 async def test_close_abandons_silently_and_leaves_no_task() -> None:

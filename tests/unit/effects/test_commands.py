@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config.model import Command, GlobalDefs
+from haagent.config.command_model import Command
+from haagent.config.model import GlobalDefs
 from haagent.effects.commands import account_for, check_program, find_program, prepare
 from haagent.effects.processes import CommandError
 
@@ -184,7 +185,8 @@ def test_a_bare_name_is_looked_up_in_the_trusted_path_only(monkeypatch, safe):
 
 
 NAMELESS = """
-from haagent.config.model import Command, GlobalDefs
+from haagent.config.command_model import Command
+from haagent.config.model import GlobalDefs
 from haagent.effects.commands import account_for
 print(account_for(Command(("x",)), GlobalDefs()))
 """

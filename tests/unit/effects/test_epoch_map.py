@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config.model import Configuration, Daemon, GlobalDefs, TrackHaproxy
+from haagent.config.model import Configuration, Daemon, GlobalDefs
+from haagent.config.tracking_model import TrackHaproxy
 from haagent.core.reports import Report, State, StateChanged
 from haagent.core.units import MILLISECOND
 from haagent.effects import epoch_map

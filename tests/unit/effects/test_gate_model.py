@@ -54,6 +54,11 @@ def test_a_link_local_address_may_belong_to_one_claim_per_link() -> None:
     assert check_guards(guards) == guards
 
 
+def test_how_late_a_lifetime_ends_is_said_by_plan_alone() -> None:
+    assert "`haagent plan`" in Tier.LIFETIME.guarantee
+    assert "second " not in Tier.LIFETIME.guarantee
+
+
 def test_a_recording_gate_remembers_and_promises_nothing() -> None:
     gate = RecordingGate([Guard("a", ()), Guard("b", ())], Tier.LIFETIME, ("BPF gate: CAP_BPF is missing",))
     gate.extend(100)

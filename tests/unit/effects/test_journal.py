@@ -68,6 +68,7 @@ MASTER = StateChanged("VI_1", State.BACKUP, State.MASTER, 150, 7, "advert timeou
         ),
         (ClaimChanged("VI_1", "won", 8, "seen vacant"), "arbiter claim VI_1 won claim=VI_1 epoch=8"),
         (SessionChanged("lapsed", "no answer"), 'WARNING arbiter session lapsed detail="no answer"'),
+        (SessionChanged("usurped", "by another"), 'ERROR arbiter session usurped detail="by another"'),
         (Doubted("VI_1", "woke late"), "WARNING vrrp (VI_1) gate closed until"),
         (
             Noticed("VI_1", "packet discarded", "bad TTL"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
-from haagent.config.model import VirtualAddress
+from haagent.config.network_model import VirtualAddress
 from haagent.effects.netlink import (
     ADDRESS_PROTOCOL,
     RTM_DELADDR,
@@ -49,6 +49,11 @@ def test_an_ipv4_address() -> None:
     assert message.get_attr("IFA_PROTO") == ADDRESS_PROTOCOL
     lifetimes = message.get_attr("IFA_CACHEINFO")
     assert (lifetimes["ifa_preferred"], lifetimes["ifa_valid"]) == (3, 3)
+
+
+def test_an_address_that_must_not_be_renewed_is_only_ever_added() -> None:
+    message = parsed(add_address(7, V4, 3, renew=False))
+    assert message["header"]["flags"] == 0x1 | 0x4 | 0x200 | 0x400  # request, ack, exclusive, create
 
 
 def test_an_ipv6_host_address_is_deprecated_from_the_start() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config.model import Command, Configuration, Daemon, GlobalDefs, Notify, SyncGroup, VrrpInstance
+from haagent.config.command_model import Command, Notify
+from haagent.config.model import Configuration, Daemon, GlobalDefs, SyncGroup, VrrpInstance
 from haagent.core.reports import LowerPriorityHeard, State, StateChanged, Stopped, TrackerChanged
 from haagent.core.units import MILLISECOND, SECOND
 from haagent.effects import notify as module

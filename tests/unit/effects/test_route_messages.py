@@ -9,7 +9,7 @@ import pytest
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from haagent.config.model import NextHop, Route, Rule
+from haagent.config.network_model import NextHop, Route, Rule
 from haagent.effects.route_messages import PROTOCOL, add_route, add_rule, delete_route
 
 NET = ip_network("10.1.0.0/16")

@@ -17,16 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config.model import (
-    Command,
-    Configuration,
-    Daemon,
-    GlobalDefs,
-    SyncGroup,
-    Track,
-    VrrpInstance,
-    VrrpScript,
-)
+from haagent.config.command_model import Command
+from haagent.config.model import Configuration, Daemon, GlobalDefs, SyncGroup, VrrpInstance
+from haagent.config.tracking_model import Track, VrrpScript
 from haagent.core.events import TrackResult
 from haagent.core.units import MILLISECOND
 from haagent.effects.commands import prepare
@@ -69,9 +62,9 @@ async def run():
 
     def start(*scripts, **more):
         results, told = [], []
-        checks = TrackScripts(configuration(*scripts, **more), results.append, told.append)
+        checks = TrackScripts(results.append, told.append)
         running.append(checks)
-        checks.start()
+        checks.reconfigure(configuration(*scripts, **more))
         return checks, results, told
 
     yield start
@@ -267,8 +260,8 @@ async def test_closing_leaves_no_process_even_of_stubborn_groups(tmp_path):
     pids = tmp_path / "pids"
     text = f"#!/bin/sh\ntrap '' TERM\nsleep 300 &\necho $$ $! > {pids}\nwait\nsleep 300\n"
     script = vrrp_script(write(tmp_path / "s.sh", text))
-    checks = TrackScripts(configuration(script), lambda _: None, lambda _: None)
-    checks.start()
+    checks = TrackScripts(lambda _: None, lambda _: None)
+    checks.reconfigure(configuration(script))
     await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     began = time.monotonic()
     await checks.aclose()
@@ -281,7 +274,8 @@ def test_a_script_dies_with_the_agent_that_was_killed(tmp_path):
     pid_file = tmp_path / "pid"
     program = f"""
 import time
-from haagent.config.model import Command, GlobalDefs
+from haagent.config.command_model import Command
+from haagent.config.model import GlobalDefs
 from haagent.effects.commands import prepare
 prepare(Command(("/bin/sh", "-c", "echo $$ > {pid_file}; exec sleep 300")), GlobalDefs()).start()
 time.sleep(300)

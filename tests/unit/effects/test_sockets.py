@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from haagent.config.model import Unicast, VirtualAddress, VrrpInstance
+from haagent.config.model import Unicast, VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.packet import ChecksumForm
 from haagent.effects import packet_filter
 from haagent.effects.announcements import _ARP_FILTER, _program

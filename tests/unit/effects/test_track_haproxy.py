@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config.model import Configuration, Daemon, GlobalDefs, Track, TrackHaproxy, VrrpInstance
+from haagent.config.model import Configuration, Daemon, GlobalDefs, VrrpInstance
+from haagent.config.tracking_model import Track, TrackHaproxy
 from haagent.core.events import TrackResult
 from haagent.core.reports import Report
 from haagent.core.units import MILLISECOND
@@ -167,8 +168,8 @@ async def test_every_question_is_a_result_and_a_reason_is_told_once(serve) -> No
     one = block(serve(lambda channel: channel.sendall(answers[0].encode())), interval=20 * MILLISECOND)
     results: list[TrackResult] = []
     told: list[Report] = []
-    tracked = TrackHaproxies(configuration(one), results.append, told.append)
-    tracked.start()
+    tracked = TrackHaproxies(results.append, told.append)
+    tracked.reconfigure(configuration(one))
     try:
         await asyncio.sleep(0.2)
         assert len(results) > 2

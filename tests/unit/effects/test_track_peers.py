@@ -7,16 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from haagent.config.model import (
-    Configuration,
-    Daemon,
-    GlobalDefs,
-    Peer,
-    Peers,
-    Track,
-    TrackPeer,
-    VrrpInstance,
-)
+from haagent.config.model import Configuration, Daemon, GlobalDefs, Peer, Peers, VrrpInstance
+from haagent.config.tracking_model import Track, TrackPeer
 from haagent.core.events import TrackResult
 from haagent.core.reports import Noticed, Report
 from haagent.core.units import MILLISECOND
@@ -42,9 +34,10 @@ class Watched:
         self.told: list[Report] = []
         usual: dict[str, object] = {"timeout": 100 * MILLISECOND}
         self.configuration = configuration(TrackPeer("p", **{**usual, **words}))  # type: ignore[arg-type]
-        self.votes = TrackPeers(
-            self.configuration, "a", lambda: self.heard, self.results.append, self.told.append
-        )
+        self.votes = TrackPeers("a", lambda: self.heard, self.results.append, self.told.append)
+
+    def start(self) -> None:
+        self.votes.reconfigure(self.configuration)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -62,7 +55,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_nobody_is_down_only_after_there_was_time_and_is_told_with_names() -> None:
     watched = Watched()
-    watched.votes.start()
+    watched.start()
     assert watched.results == []
     await watched.until(lambda: watched.results == [DOWN])
     assert watched.told == [Noticed("peer p", "track_peer failed", "not seen: b, c")]
@@ -76,7 +69,7 @@ async def test_nobody_is_down_only_after_there_was_time_and_is_told_with_names()
 async def test_somebody_seen_is_up_at_once_and_silence_is_down_again() -> None:
     watched = Watched()
     watched.hear("b")
-    watched.votes.start()
+    watched.start()
     assert watched.results == [UP]
     await watched.until(lambda: watched.results == [UP, DOWN])
     watched.votes.close()
@@ -86,7 +79,7 @@ async def test_least_and_names_are_kept_to_and_this_node_does_not_count() -> Non
     watched = Watched(nodes=("a", "b", "c"), least=2)
     watched.hear("b", 10**9)
     watched.hear("a", 10**9)
-    watched.votes.start()
+    watched.start()
     await watched.until(lambda: watched.results == [DOWN])
     watched.hear("c", 10**9)
     await watched.until(lambda: watched.results == [DOWN, UP])
@@ -96,7 +89,7 @@ async def test_least_and_names_are_kept_to_and_this_node_does_not_count() -> Non
 async def test_a_reload_of_the_same_vote_begins_nothing_anew() -> None:
     watched = Watched()
     watched.hear("b", 10**9)
-    watched.votes.start()
+    watched.start()
     watched.votes.reconfigure(watched.configuration)
     await asyncio.sleep(0.05)
     assert watched.results == [UP]

@@ -9,15 +9,8 @@ import time
 
 import pytest
 
-from haagent.config.model import (
-    Command,
-    Configuration,
-    Daemon,
-    GlobalDefs,
-    SyncGroup,
-    VetoScript,
-    VrrpInstance,
-)
+from haagent.config.command_model import Command, VetoScript
+from haagent.config.model import Configuration, Daemon, GlobalDefs, SyncGroup, VrrpInstance
 from haagent.core.actions import AskVeto
 from haagent.core.events import VetoAnswered
 from haagent.core.units import MILLISECOND, SECOND

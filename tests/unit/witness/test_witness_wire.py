@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from haagent.arbiter import Record
 from haagent.witness.store import Full, Held, ReadOf, Store, SwapOf, show
-from haagent.witness.wire import LARGEST_VALUE, Request, WireError, read_request
+from haagent.witness.wire import LARGEST_VALUE, LONGEST_NAME, Request, WireError, read_request
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -44,6 +44,14 @@ def test_requests_survive_the_wire(name: str, value: bytes, held: bytes) -> None
     except UnicodeEncodeError:
         return
     assert read_request(json.loads(json.dumps(request.encode()))) == request
+
+
+def test_a_name_that_would_end_the_connection_is_not_sent() -> None:
+    """It carries every other call as well."""
+    longest = Request(1, "read", "n" * LONGEST_NAME)
+    assert read_request(longest.encode()) == longest
+    with pytest.raises(ValueError, match="at most 512"):
+        Request(1, "read", "n" * (LONGEST_NAME + 1)).encode()
 
 
 def test_a_batch_that_cannot_be_applied_leaves_nothing_behind(tmp_path: Path) -> None:
