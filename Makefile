@@ -52,7 +52,7 @@ simulate: $(VENV)/ready system
 	$(BIN)/python -m tests.simulation --compiled --jobs $$(nproc) --seeds $(SEEDS)
 
 fuzz: $(VENV)/ready
-	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+	$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS))
 
 histories: $(VENV)/ready system
 	$(BIN)/python -m tests.histories --operations $(OPERATIONS)

@@ -42,6 +42,9 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
 
 
+NOWHERE = Place("")  # of what no file says
+
+
 class ConfigError(HaagentError):
     """A configuration that cannot be used; the text is written for the operator."""
 

@@ -17,6 +17,7 @@ from haagent.agent.parameters import Timing
 from haagent.agent.proposal import propose
 from haagent.arbiter import Misconfigured
 from haagent.cli.asking import fail
+from haagent.cli.configuration_options import file_option
 from haagent.cli.render import bold, table
 from haagent.cli.status import show, show_json
 from haagent.config.arbiters import parse_arbiter
@@ -32,7 +33,6 @@ from haagent.effects.arbitration import arbiter_options
 from haagent.effects.plugins import find_plugin, load_plugin
 from haagent.errors import EX_CONFIG, EX_UNAVAILABLE, ConfigError, HaagentError
 
-DEFAULT_FILE = "/etc/keepalived/keepalived.conf"
 EXIT_BROKEN = 1
 NODE = "a"  # as which the scratch domains are opened; voting files are made for it
 COLOURS = {Verdict.PASSED: "green", Verdict.FAILED: "red", Verdict.NOT_TRIED: "yellow"}
@@ -40,10 +40,7 @@ COLOURS = {Verdict.PASSED: "green", Verdict.FAILED: "red", Verdict.NOT_TRIED: "y
 
 @click.command("check")
 @click.argument("url", required=False)
-@click.option(
-    "-f", "--file", "files", multiple=True, default=(DEFAULT_FILE,), show_default=True, metavar="FILE",
-    help="Without URL: try the arbiter of this configuration; repeatable.",
-)  # fmt: skip
+@file_option("Without URL: try the arbiter of this configuration; repeatable.")
 @click.option(
     "--seconds", type=click.FloatRange(2, 600), default=20.0, show_default=True, help="About how long."
 )

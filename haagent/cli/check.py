@@ -10,29 +10,22 @@ from pathlib import Path
 
 import click
 
+from haagent.agent.sources import Sources
+from haagent.cli.configuration_options import arbiter_option, config_id_option, file_option
 from haagent.config.dump import to_json
-from haagent.config.load import load, short_host_name
 from haagent.config.messages import ConfigErrors
 from haagent.config.model import Configuration
 from haagent.errors import EX_CONFIG
 
-DEFAULT_FILE = "/etc/keepalived/keepalived.conf"
-
 
 @click.command()
+@file_option("Configuration file; repeatable.")
+@arbiter_option("As for the daemon; overrides the arbiter block.")
+@config_id_option
 @click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    default=(DEFAULT_FILE,),
-    show_default=True,
-    help="Configuration file; repeatable.",
-)
-@click.option(
-    "--arbiter", envvar="HAAGENT_ARBITER", help="Name or URL, as for the daemon; overrides the arbiter block."
-)
-@click.option("--config-id", help="Which @ID lines count.  [default: the short host name]")
+    "--node", metavar="NAME",
+    help="As for the daemon: whose configuration it is.  [default: as the haagent block says, or the short host name]",
+)  # fmt: skip
 @click.option(
     "--json", "as_json", is_flag=True, help="Print what was understood as JSON; times in nanoseconds."
 )
@@ -42,16 +35,21 @@ def check(
     files: tuple[str, ...],
     arbiter: str | None,
     config_id: str | None,
+    node: str | None,
     *,
     as_json: bool,
     strict: bool,
     quiet: bool,
 ) -> None:
-    """Check configuration files and say what haagent makes of them."""
+    """Check configuration files and say what haagent makes of them. Changes nothing and runs nothing.
+
+    Exit status: 0 usable; 78 not usable, as `haagent run` would say (with --strict: or there is a warning).
+    `haagent arbiter check` says whether the arbiter can be used.
+    """
     try:
-        configuration = load(
-            [Path(name) for name in files], config_id=config_id or short_host_name(), arbiter=arbiter or None
-        )
+        configuration = Sources(
+            tuple(Path(name) for name in files), arbiter or None, config_id or None, node or None
+        ).load()
     except ConfigErrors as errors:
         _print("note", () if quiet else errors.notes)
         _print("warning", errors.warnings)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
-from haagent.effects.gate import boot_now, inspect, sweep
+from haagent.agent.node_lock import keep_agents_out
+from haagent.effects.gate import boot_now, clock_problem, inspect, sweep
 from haagent.effects.virtual_macs import remove_left_over
 from haagent.errors import EffectError, HaagentError
 
@@ -35,21 +37,32 @@ def show() -> None:
         when = f"closes in {left:.1f} s unless renewed" if left > 0 else "its deadline has passed: closed"
         claims = ", ".join(f"{claim} (epoch {epoch})" for claim, epoch in sorted(state.epochs.items()))
         click.echo(f"{tier.value}: {when}; open claims: {claims or 'none'}")
+    _show_clock(with_times=bool(found.states))
+
+
+def _show_clock(*, with_times: bool) -> None:
+    """Say why the BPF tier cannot be had here, if it is the clock. Where no program runs at all that is no question."""
+    with suppress(EffectError, OSError):
+        if problem := clock_problem():
+            click.echo(f"no BPF gate from here: {problem}")
+            if with_times:
+                click.echo("the times above are right only if the agent is in the same time namespace")
 
 
 @gate.command("clear")
 @click.option("--yes", is_flag=True, help="Do it: whatever the gate holds back passes from then on.")
 def clear(*, yes: bool) -> None:
-    """Remove every gate of haagent from this network namespace, when no agent runs here any more."""
+    """Remove every gate of haagent from this network namespace. Refused while an agent runs here."""
     if not yes:
         click.echo(
             "without its gate nothing stops an address that was left behind; say --yes to go on", err=True
         )
         sys.exit(EX_USAGE)
     try:
-        for interface in remove_left_over():  # while the gate still holds their frames back
-            click.echo(f"removed virtual MAC interface {interface}")
-        removed = sweep()
+        with keep_agents_out():  # nor can one start meanwhile
+            for interface in remove_left_over():  # while the gate still holds their frames back
+                click.echo(f"removed virtual MAC interface {interface}")
+            removed = sweep()
     except (EffectError, OSError) as error:
         _refuse(error)
     for piece in removed:

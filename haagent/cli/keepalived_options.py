@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from haagent import __version__
 from haagent.effects.log_targets import DEFAULT_FILE, FACILITIES
+
+if TYPE_CHECKING:
+    from haagent.agent.sources import Sources
 
 F = TypeVar("F", bound=Callable[..., Any])
 VERSION = f"""haagent {__version__}, with the configuration and command line of Keepalived v2.2.7
@@ -32,33 +34,42 @@ _ACCEPTED = (
     ("-G", "--no-syslog", False, "there is no syslog without -S"),
     ("", "--flush-log-file", False, "every line is flushed"),
     ("-X", "--release-vips", False, "addresses are always let go of"),
-    (
-        "-V",
-        "--dont-release-vrrp",
-        False,
-        "addresses are always let go of: another node may hold them a moment later",
-    ),
     ("-I", "--dont-release-ipvs", False, "there is no IPVS"),
     ("-n", "--dont-fork", False, "it always stays in the foreground"),
     ("-a", "--address-monitoring", False, "only changes that matter are logged"),
     ("-c", "--checkers_pid", True, "there is no checker"),
     ("-b", "--bfd_pid", True, "there is no BFD"),
-    ("-x", "--snmp", False, "there is no SNMP"),
-    ("-A", "--snmp-agent-socket", True, "there is no SNMP"),
     ("-m", "--core-dump", False, "it is written in Python"),
     ("-M", "--core-dump-pattern", True, "it is written in Python"),
     ("-R", "--dont-respawn", False, "a worker that died is always replaced"),
-    ("-e", "--all-config", False, "write includea to insist on files"),
+)
+# Options that change nothing here either, but whoever gives them loses something: what, and what there is instead.
+_WARNED = (
+    (
+        "-V",
+        "--dont-release-vrrp",
+        False,
+        "a stop always lets go of the addresses, and hands them over: another node may hold them a moment later",
+    ),
+    ("-x", "--snmp", False, "there is no SNMP; use the metrics, --http"),
+    ("-A", "--snmp-agent-socket", True, "there is no SNMP; use the metrics, --http"),
+    (
+        "-e",
+        "--all-config",
+        False,
+        "files that are missing are only warned about; write include_check into global_defs to insist on them",
+    ),
 )
 
 
 def keepalived_options(command: F) -> F:
     """Add keepalived's options to ``haagent run``; the accepted ones are hidden and get no parameter."""
-    for letter, name, valued, reason in _ACCEPTED:
-        names = [word for word in (letter, name) if word]
-        command = click.option(
-            *names, is_flag=not valued, hidden=True, expose_value=False, help=f"Accepted: {reason}."
-        )(command)
+    for rows, callback in ((_ACCEPTED, None), (_WARNED, _without_effect)):
+        for letter, name, valued, reason in rows:
+            names = [word for word in (letter, name) if word]
+            command = click.option(
+                *names, is_flag=not valued, hidden=True, expose_value=False, callback=callback, help=f"Accepted: {reason}."
+            )(command)  # fmt: skip
     options = (
         click.option("-p", "--pid", "pid_file", metavar="FILE", help="Write the supervisor's pid."),
         click.option("-r", "--vrrp_pid", "worker_pid_file", metavar="FILE", help="Write the worker's pid."),
@@ -120,6 +131,13 @@ def keepalived_options(command: F) -> F:
     return command
 
 
+def _without_effect(_context: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
+    """Say what somebody who gave the option does not get."""
+    if value:
+        reason = {name: reason for _, name, _, reason in _WARNED}[parameter.opts[-1]]
+        click.echo(f"haagent: warning: {'/'.join(parameter.opts)} has no effect: {reason}", err=True)
+
+
 def _umask(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
     if value is None:
         return
@@ -153,14 +171,13 @@ def _version(context: click.Context, _parameter: click.Parameter, value: bool) -
         context.exit(0)
 
 
-def check_configuration(files: tuple[Path, ...], config_id: str | None, arbiter: str | None, log: str) -> int:
+def check_configuration(sources: Sources, log: str) -> int:
     """Check the files as ``-t`` does; return keepalived's exit status. ``log`` is where the messages go, "-" stderr."""
-    from haagent.config.load import load
     from haagent.config.messages import ConfigErrors
 
-    missing = [file for file in files if not file.is_file()]
+    missing = [file for file in sources.files if not file.is_file()]
     try:
-        configuration = load(files, config_id=config_id, arbiter=arbiter)
+        configuration = sources.load()
     except ConfigErrors as errors:
         _write(
             log, [*(f"warning: {text}" for text in errors.warnings), *(f"error: {e}" for e in errors.errors)]

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from haagent.agent.migration import PLACEHOLDER, Difference, Migration
 from haagent.agent.migration import migrate as make_migration
+from haagent.agent.parameters import arbitrated
+from haagent.agent.sources import Sources
 from haagent.cli.asking import fail
+from haagent.cli.configuration_options import arbiter_option, config_id_option, file_option
 from haagent.cli.plan import plan_lines
 from haagent.cli.render import bold
 from haagent.cli.status import show
-from haagent.config.load import load
-from haagent.config.messages import ConfigErrors
-from haagent.config.model import Configuration
+from haagent.config.model import ArbiterConfig, Configuration
 from haagent.errors import EX_CONFIG, ConfigError
 
-DEFAULT_FILE = "/etc/keepalived/keepalived.conf"
 EXTRA_FILE = "/etc/haagent/haagent.conf"
 DROP_IN = "/etc/systemd/system/haagent.service.d/files.conf"
 
 
 @click.command()
-@click.option(
-    "-f", "--file", "files", multiple=True, default=(DEFAULT_FILE,), show_default=True, metavar="FILE",
-    help="keepalived's configuration; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--arbiter", envvar="HAAGENT_ARBITER", metavar="NAME|URL",
-    help="The arbiter you are going to use.  [default: three etcd members with made-up names]",
-)  # fmt: skip
-@click.option("--config-id", metavar="ID", help="Which @ID lines count.  [default: the short host name]")
+@file_option("keepalived's configuration; repeatable.")
+@arbiter_option("The arbiter you are going to use.  [default: three etcd members with made-up names]")
+@config_id_option
 @click.option(
     "--print", "part", type=click.Choice(["report", "configuration", "unit"]), default="report", show_default=True,
     help="The whole report, or only a file it proposes.",
@@ -43,10 +38,12 @@ def migrate(files: tuple[str, ...], arbiter: str | None, config_id: str | None, 
     Reads keepalived's own configuration and changes nothing. Exit status: 0; 78 the configuration cannot be used.
     """
     try:
-        configuration, placeholder = _load(files, config_id, arbiter)
+        sources = Sources(tuple(Path(name) for name in files), config_id=config_id or None)
+        own = sources.load().arbiter
+        configuration, placeholder = _with_arbiter(sources, own, arbiter)
         absolute = [str(Path(name).resolve()) for name in files]
-        made = make_migration(configuration, absolute, placeholder=placeholder, extra=EXTRA_FILE)
-    except (ConfigErrors, ConfigError) as error:
+        made = make_migration(configuration, absolute, placeholder=placeholder, extra=EXTRA_FILE, own=own)
+    except ConfigError as error:
         fail(
             f"{error}\nhaagent: mend this first; keepalived may have ignored it, haagent does not", EX_CONFIG
         )
@@ -56,15 +53,15 @@ def migrate(files: tuple[str, ...], arbiter: str | None, config_id: str | None, 
         click.echo(made.additions if part == "configuration" else made.drop_in, nl=False)
 
 
-def _load(files: tuple[str, ...], config_id: str | None, arbiter: str | None) -> tuple[Configuration, bool]:
-    """Return the configuration with an arbiter, and whether that was made up."""
-    paths = [Path(name) for name in files]
-    configuration = load(paths, config_id=config_id, arbiter=arbiter or None)
-    if configuration.arbiter is None:
-        return load(paths, config_id=config_id, arbiter=PLACEHOLDER), True
-    if configuration.arbiter.kind == "none":
+def _with_arbiter(
+    sources: Sources, own: ArbiterConfig | None, text: str | None
+) -> tuple[Configuration, bool]:
+    """Return the configuration with the arbiter that ``text`` or the files name, and whether that was made up."""
+    placeholder = own is None and not text
+    configuration = replace(sources, arbiter=PLACEHOLDER if placeholder else text or None).load()
+    if not arbitrated(configuration):
         raise ConfigError("with 'arbiter none' nothing changes; name the arbiter you are going to use")
-    return configuration, False
+    return configuration, placeholder
 
 
 def _report(made: Migration) -> Iterator[str]:
@@ -105,9 +102,9 @@ def _steps() -> Iterator[str]:
     """Return the order in which a live pair is migrated; tests/netns/test_migration.py does the same."""
     yield bold("One node at a time, BACKUPs first, without a moment of two MASTERs")
     steps = (
-        f"haagent check -f KEEPALIVED.CONF -f {EXTRA_FILE}      on every node; and: haagent arbiter check",
+        f"on every node: haagent check -f KEEPALIVED.CONF -f {EXTRA_FILE}; and haagent arbiter check with the same files",
         "on a BACKUP: systemctl disable --now keepalived; systemctl enable --now haagent",
-        "haagent status: it must say BACKUP, hear the MASTER, and call the arbiter reachable",
+        "haagent status: it must say BACKUP, name the MASTER it hears, and show no error of the arbiter (idle is right)",
         "the other BACKUPs in the same way, the MASTER last: stopping its keepalived hands over to a haagent node",
         "haagent status on all: one MASTER, its epoch, the same holder everywhere",
     )

@@ -32,6 +32,8 @@ def pause(asker: Asker) -> None:
 
     The pause is of this node alone: run it on every node, and resume them all. An agent that is restarted
     is not paused.
+
+    Exit status: 0; 69 if the agent cannot be asked.
     """
     asker.ask("pause")
     click.echo("paused: nothing moves until `haagent resume`; this node alone, so pause the others too")
@@ -40,7 +42,10 @@ def pause(asker: Asker) -> None:
 @click.command()
 @asks_agent
 def resume(asker: Asker) -> None:
-    """End a pause: health checks and better nodes count again, at once."""
+    """End a pause: health checks and better nodes count again, at once.
+
+    Exit status: 0; 69 if the agent cannot be asked.
+    """
     asker.ask("resume")
     click.echo("resumed")
 
@@ -52,8 +57,10 @@ def resume(asker: Asker) -> None:
 def declare_down(asker: Asker, node: str, *, sure: bool) -> None:
     """Vouch that NODE is down and stays down, so that this node may take over from it.
 
-    Only needed if NODE held an address with a list of electors that this node is not in. Without
-    --yes-i-am-sure it says what it would mean and ends with status 64.
+    Only needed if NODE held an address with a list of electors that this node is not in.
+
+    Exit status: 0; 64 without --yes-i-am-sure, after it has said what it would mean; 69 refused, or the agent cannot
+    be asked.
     """
     if not sure:
         fail(DECLARE.format(node=node), EX_USAGE)

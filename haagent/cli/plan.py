@@ -10,6 +10,7 @@ import click
 from haagent.agent.plan import PPM, SLEW_PPM, Assumptions, InstancePlan, Line, Margin, Plan, Span
 from haagent.agent.plan import plan as make_plan
 from haagent.cli.asking import fail
+from haagent.cli.configuration_options import arbiter_option, config_id_option, file_option
 from haagent.cli.render import bold, table
 from haagent.cli.status import show, show_json
 from haagent.config.load import load
@@ -18,16 +19,11 @@ from haagent.control.words import duration
 from haagent.core.units import MICROSECOND, MILLISECOND, SECOND
 from haagent.errors import EX_CONFIG, ConfigError
 
-DEFAULT_FILE = "/etc/keepalived/keepalived.conf"
-
 
 @click.command()
-@click.option(
-    "-f", "--file", "files", multiple=True, default=(DEFAULT_FILE,), show_default=True, metavar="FILE",
-    help="Configuration file; repeatable.",
-)  # fmt: skip
-@click.option("--arbiter", envvar="HAAGENT_ARBITER", metavar="NAME|URL", help="Overrides the arbiter block.")
-@click.option("--config-id", metavar="ID", help="Which @ID lines count.  [default: the short host name]")
+@file_option("Configuration file; repeatable.")
+@arbiter_option("Overrides the arbiter block.")
+@config_id_option
 @click.option(
     "--round-trip", default=5.0, show_default=True, metavar="MS", help="To the arbiter and back, assumed."
 )

@@ -23,6 +23,7 @@ from haagent.control.words import duration
 from haagent.core.units import Instant
 
 STATE_COLOURS = {"MASTER": "green", "BACKUP": "cyan", "FAULT": "red", "INIT": "yellow", "STOP": "yellow"}
+SESSION_COLOURS = {"live": "green", "idle": None}  # a BACKUP's is idle; every other one is in trouble
 INDENT = "  "
 
 
@@ -78,7 +79,6 @@ def _body(status: Status, now: Instant) -> list[str]:
 def _arbiter_line(arbiter: ArbiterStatus, now: Instant) -> str:
     if arbiter.kind == "none":
         return "arbiter  none: plain VRRP, two nodes that cannot hear each other are both MASTER"
-    colour = "green" if arbiter.state in ("live", "restored") else "red"
     facts = [f"lease {duration(arbiter.lease_ns)}"]
     if arbiter.deadline_boot_ns is not None:
         facts.append(_ends("ends", "ended", arbiter.deadline_boot_ns, now))
@@ -91,7 +91,9 @@ def _arbiter_line(arbiter: ArbiterStatus, now: Instant) -> str:
         facts.append(f"latency {duration(arbiter.latency_last_ns)}{worst}")
     if arbiter.error:
         facts.append(click.style(arbiter.error, fg="red"))
-    state = click.style(arbiter.state or "unknown", fg=colour)
+        if arbiter.answered_boot_ns is not None:
+            facts.append(f"last answer {duration(now - arbiter.answered_boot_ns)} ago")
+    state = click.style(arbiter.state or "unknown", fg=SESSION_COLOURS.get(arbiter.state, "red"))
     return f"arbiter  {arbiter.kind} {state}: {', '.join(facts)}"
 
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import click
 
+from haagent.cli.configuration_options import DEFAULT_FILE
 from haagent.cli.keepalived_options import check_configuration, keepalived_options
 from haagent.config.dump import to_json
 from haagent.errors import HaagentError
-
-DEFAULT = Path("/etc/keepalived/keepalived.conf")
 
 
 @click.command()
 @click.option(
     "-f", "--use-file", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help=f"Configuration, in keepalived's language; may be given several times.  [default: {DEFAULT}]",
+    help=f"Configuration, in keepalived's language; may be given several times.  [default: {DEFAULT_FILE}]",
 )  # fmt: skip
 @click.option(
     "--arbiter", envvar="HAAGENT_ARBITER", metavar="NAME|URL",
@@ -62,14 +61,14 @@ def run(  # noqa: PLR0917 - click calls it, by name
     from haagent.agent.sources import Sources
     from haagent.agent.supervisor import run_agent
 
-    if test is not None:
-        sys.exit(check_configuration(files or (DEFAULT,), config_id, arbiter, test))
     sources = Sources(
-        files or (DEFAULT,), arbiter, config_id, node, run_directory,
+        files or (Path(DEFAULT_FILE),), arbiter, config_id, node, run_directory,
         pid_file=pid_file, worker_pid_file=worker_pid_file, namespace=namespace, http=http,
         log_file=log_file, log_facility=log_facility,
     )  # fmt: skip
     try:
+        if test is not None:
+            sys.exit(check_configuration(sources, test))
         if dump:
             click.echo(to_json(sources.load()))
         status = run_agent(sources)

@@ -13,8 +13,8 @@ from ipaddress import ip_interface
 
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import IPAddress, VirtualAddress
-from haagent.config.routing import SCOPES, named
+from haagent.config.network_model import IPAddress, VirtualAddress
+from haagent.config.routing import NO_TRACK_GROUP, SCOPES, named
 from haagent.config.tree import Statement
 from haagent.config.values import address, interface
 from haagent.errors import ConfigError
@@ -128,9 +128,7 @@ def _options(line: Statement, messages: Messages) -> _Options:
     for word in words:
         name = word.text
         if name == "track_group":
-            messages.warning(
-                "track_group is not supported: nothing tracks the address", word.place, once=name
-            )
+            messages.warning(NO_TRACK_GROUP, word.place, once=name)
         if name in _FLAGS:
             options.flags.add(name)
             continue

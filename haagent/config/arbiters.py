@@ -30,8 +30,9 @@ _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?"
 _TIMES = ("lease", "renew", "guard")
 _PLAIN = ("ca", "cert", "key", "username")
 _FORBIDDEN = ("password", "passwd", "secret", "token")
-_CONSUMED = frozenset({*_TIMES, "password_file", "password_env"})
-_WORDS = (*_TIMES, *_PLAIN, "password_file", "password_env")
+_SECRETS = ("password_file", "password_env")
+_CONSUMED = frozenset({*_TIMES, *_SECRETS})
+_WORDS = (*_TIMES, *_PLAIN, *_SECRETS)
 _OWN = {  # words that only this kind has
     "etcd": ("server_name", "tls"),
     "zookeeper": ("chroot", "auth"),
@@ -89,13 +90,14 @@ def override(
     except ConfigErrors as errors:
         messages.errors.extend(errors.errors)
         return None
-    if "://" in text or block is None or wanted.kind == NONE or block.kind == QUORUM:
+    if "://" in text or wanted.kind == NONE:
         return wanted
+    kept = wanted if block is None or block.kind == QUORUM else replace(block, kind=wanted.kind)
     try:
-        _check_endpoints(wanted.kind, list(block.endpoints), block.place)
+        _check_endpoints(kept.kind, list(kept.endpoints), kept.place)
     except ConfigError as error:
         messages.add(error)
-    return replace(block, kind=wanted.kind)
+    return kept
 
 
 def _from_text(text: str, context: _Context) -> ArbiterConfig:
@@ -213,7 +215,6 @@ def _complete(
             f"domain {domain!r}", place, "letters, digits, dots, dashes and underscores, at most 64"
         )
     times = {name: duration(_token(words[name], place), name) for name in _TIMES if name in words}
-    _check_times(times, place)
     settings = [(name, text) for name, text in sorted(words.items()) if name not in _CONSUMED]
     return ArbiterConfig(
         kind=kind,
@@ -224,6 +225,7 @@ def _complete(
         guard=times.get("guard"),
         settings=(*settings, *_password(words, context)),
         place=place,
+        password_from=next(((name, words[name]) for name in _SECRETS if name in words), None),
     )
 
 
@@ -257,18 +259,6 @@ def _check_endpoint(kind: str, endpoint: str, place: Place) -> None:
             raise ConfigError(
                 f"endpoint {endpoint!r}", place, "HOST:PORT, for example 10.0.0.1:2379 or [2001:db8::1]:2379"
             )
-
-
-def _check_times(times: Mapping[str, int], place: Place) -> None:
-    lease, renew, guard = (times.get(name) for name in _TIMES)
-    if lease is not None and renew is not None and 2 * renew > lease:
-        raise ConfigError(
-            "renew is more than half of the lease", place, "a lease must survive one lost renewal"
-        )
-    if lease is not None and guard is not None and 2 * guard > lease:
-        raise ConfigError(
-            "guard is more than half of the lease", place, "the guard is what acting takes, typically 20ms"
-        )
 
 
 def _password(words: Mapping[str, str], context: _Context) -> tuple[tuple[str, str], ...]:

@@ -6,9 +6,9 @@ involved, except for ``"<path"``, which keepalived gives to one to see whether t
 
 from __future__ import annotations
 
+from haagent.config.command_model import Command, Notify, VetoScript
 from haagent.config.lexer import split_command
 from haagent.config.messages import Messages
-from haagent.config.model import Command, Notify, VetoScript
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.core.units import SECOND

@@ -54,9 +54,17 @@ def check(configuration: Configuration, messages: Messages) -> None:
     if configuration.globals.mail is None and mailed is not None:
         text = f"{mailed.name}: smtp_alert without notification_email: no mail is sent"
         messages.warning(text, mailed.place, "name a recipient in global_defs")
-    if configuration.peers and (configuration.arbiter is None or configuration.arbiter.kind == "none"):
+    _check_peers(configuration, messages)
+
+
+def _check_peers(configuration: Configuration, messages: Messages) -> None:
+    """Without an arbiter the peers have nothing to promise; a track_peer counts who is there all the same."""
+    plain = configuration.arbiter is None or configuration.arbiter.kind == "none"
+    if configuration.peers is not None and plain and not configuration.peer_votes:
         messages.warning(
-            "peers without an arbiter: promises between nodes replace an arbiter only while it is away"
+            "peers without an arbiter: promises between nodes replace an arbiter only while it is away",
+            configuration.peers.place,
+            "name an arbiter; only a track_peer uses peers without one",
         )
 
 

@@ -19,24 +19,25 @@ PORT = 5405
 _LEAST_KEY = 16
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GATES = ("auto", "required", "bpf", "nftables", "lifetime", "off")
+_FORMATS = ("auto", "human", "json")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def read_daemon(section: Section, host_name: str) -> Daemon:
-    """Return the ``haagent`` block; a node without a name is called like its host."""
+def read_daemon(section: Section, host_name: str, node: str | None = None) -> Daemon:
+    """Return the ``haagent`` block. ``node`` overrides its name; a node without any is called like its host."""
     gate = section.value("gate", lambda one: choice(one.values[0], _GATES, "gate"), "auto")
     log_format = section.value(
-        "log_format", lambda one: choice(one.values[0], ("human", "json"), "log_format"), "human"
+        "log_format", lambda one: choice(one.values[0], _FORMATS, "log_format"), "auto"
     )
     return Daemon(
-        node=section.value("node", lambda one: node_name(one.values[0]), host_name),
+        node=node or section.value("node", lambda one: node_name(one.values[0]), host_name),
         gate=cast("Literal['auto', 'required', 'bpf', 'nftables', 'lifetime', 'off']", gate),
         control_socket=section.value("control_socket", lambda one: _absolute(one.values[0]), ""),
         minimum_tenure=section.value(
             "minimum_tenure", lambda one: duration(one.values[0], "minimum_tenure"), 0
         ),
         log_level=section.value("log_level", lambda one: choice(one.values[0], _LEVELS, "log_level"), "info"),
-        log_format=cast("Literal['human', 'json']", log_format),
+        log_format=cast("Literal['auto', 'human', 'json']", log_format),
         http=read_http(section),
         agent_checks=read_agent_checks(section),
     )
@@ -63,6 +64,8 @@ def read_peers(section: Section, blocks: list[Statement], own_node: str) -> Peer
             _addresses((word for one in section.all("listen") for word in one.values), section, "listen")
         ),
         failsafe=section.flag("failsafe", True),
+        lists_this_node=any(node.node == own_node for node in nodes),
+        place=blocks[0].place,
     )
 
 

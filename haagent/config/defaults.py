@@ -9,9 +9,11 @@ import os
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from haagent.config.command_model import NotifyFifo
 from haagent.config.commands import read_command
 from haagent.config.mail import read_mail
-from haagent.config.model import DumpFiles, Garp, GlobalDefs, IPAddress, NotifyFifo
+from haagent.config.model import DumpFiles, Garp, GlobalDefs
+from haagent.config.network_model import IPAddress
 from haagent.config.process import read_process_settings
 from haagent.config.sections import Section
 from haagent.config.tree import Statement

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from haagent.config.commands import read_notify, read_veto
 from haagent.config.messages import Messages
-from haagent.config.model import GlobalDefs, SyncGroup, Track, VrrpInstance
+from haagent.config.model import GlobalDefs, SyncGroup, VrrpInstance
 from haagent.config.sections import Section
 from haagent.config.tracking import Trackable, read_tracked_interfaces
+from haagent.config.tracking_model import Track
 from haagent.config.tree import Statement
 from haagent.errors import Place
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import TrackHaproxy
 from haagent.config.sections import Section
 from haagent.config.tracking import read_weight
+from haagent.config.tracking_model import TrackHaproxy
 from haagent.config.tree import Statement
 from haagent.config.values import integer
 from haagent.core.units import SECOND

@@ -21,10 +21,12 @@ from haagent.config.defaults import (
 )
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import IPAddress, Track, Unicast, VirtualAddress, VrrpInstance
+from haagent.config.model import Unicast, VrrpInstance
+from haagent.config.network_model import IPAddress, VirtualAddress
 from haagent.config.routing import read_routes, read_rules
 from haagent.config.sections import Section
 from haagent.config.tracking import Trackable, read_tracked_interfaces
+from haagent.config.tracking_model import Track
 from haagent.config.tree import Statement
 from haagent.config.values import address, integer, interface
 from haagent.config.virtual_macs import read_vmac, read_xmit_base

@@ -26,11 +26,11 @@ namespace_with_ipsets      -                           note  there are no ipsets
 instance                   NAME                        do    pid files are /run/keepalived/keepalived_NAME.pid and vrrp_NAME.pid
 use_pid_dir                -                           do    pid files are /run/keepalived/keepalived.pid and vrrp.pid
 child_wait_time            SECONDS                     note  a stop waits up to 3 s for the arbiter and 10 s in all
-linkbeat_use_polling       -                           warn  link state comes from netlink, which every driver of today reports; nothing is polled
-linkbeat_interfaces        {LINE}                      warn  link state comes from netlink, which every driver of today reports; nothing is polled
+linkbeat_use_polling       -                           warn  nothing is polled: every driver of today reports its link; where one does not, track a script that asks it
+linkbeat_interfaces        {LINE}                      warn  nothing is polled: every driver of today reports its link; where one does not, track a script that asks it
 interface_up_down_delays   {IF DOWN [UP]}              do
 garp_group                 {}                          do
-track_group                NAME {LINE}                 warn  static addresses and routes are not tracked
+track_group                NAME {LINE}                 warn  static entries are put back within a second and fault no instance; track a script that looks for them
 static_ipaddress           {ADDRESS}                   do
 static_routes              {ROUTE}                     do
 static_rules               {RULE}                      do
@@ -68,7 +68,7 @@ log_unknown_vrids          -                           do
 vrrp_owner_ignore_adverts  [BOOL]                      refuse  an owner here always hears adverts
 vrrp_garp_interval         SECONDS                     do
 vrrp_gna_interval          SECONDS                     do
-vrrp_garp_extra_if         [all] SECONDS               warn  only the instance's own interface is announced on
+vrrp_garp_extra_if         [all] SECONDS               warn  every address is announced on its own interface; garp_master_refresh repeats that
 vrrp_delay_after_boot      SECONDS                     do
 notification_email         {ADDRESS ...}               do
 notification_email_from    ADDRESS                     do
@@ -308,10 +308,10 @@ vrf                        IF                          refuse  adverts would go 
 notify_priority_changes    [BOOL]                      do
 track_src_ip               -                           do
 unicast_fault_no_peer      -                           note  an empty list of peers is always refused
-old_unicast_checksum       [never]                     warn  a unicast peer of keepalived 1.3.6 or older is not understood
+old_unicast_checksum       [never]                     warn  a unicast peer of keepalived 1.3.6 or older is not understood; update it
 timer_expired_backup       [N]                         note  a MASTER that woke up late always asks the arbiter first
 thread_timer_expired       [N]                         note  a MASTER that woke up late always asks the arbiter first
-garp_extra_if              [all] SECONDS               warn  only the instance's own interface is announced on
+garp_extra_if              [all] SECONDS               warn  every address is announced on its own interface; garp_master_refresh repeats that
 promote_secondaries        -                           do
 virtual_routes             {ROUTE}                     do
 virtual_rules              {RULE}                      do
@@ -320,7 +320,7 @@ use_vmac_addr              -                           do
 vmac_xmit_base             -                           do
 use_ipvlan                 [NAME ADDRESS MODE ...]     refuse  an ipvlan has the interface's own MAC: use unicast_src_ip or mcast_src_ip for the address, or use_vmac
 native_ipv6                -                           note  the first address says which family it is
-linkbeat_use_polling       -                           warn  link state comes from netlink, which every driver of today reports; nothing is polled
+linkbeat_use_polling       -                           warn  nothing is polled: every driver of today reports its link; where one does not, track a script that asks it
 lvs_sync_daemon_interface  IF                          lvs
 kernel_rx_buf_size         N                           note  one socket serves all instances, with a buffer of 4 MB
 debug                      N                           note  use log_level in a haagent block
@@ -385,7 +385,7 @@ gate                       auto|required|bpf|nftables|lifetime|off  do
 control_socket             PATH                        do
 minimum_tenure             TIME                        do
 log_level                  LEVEL                       do
-log_format                 human|json                  do
+log_format                 auto|human|json             do
 http                       ADDRESS:PORT ...            do
 agent_check                ADDRESS:PORT [INSTANCE]     do
 """

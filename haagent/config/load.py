@@ -25,10 +25,11 @@ from haagent.config.haproxy import read_track_haproxy
 from haagent.config.instances import read_instance
 from haagent.config.lexer import Line
 from haagent.config.messages import Messages
-from haagent.config.model import ArbiterConfig, Configuration, LinkDelay, SyncGroup, VrrpInstance, VrrpScript
+from haagent.config.model import ArbiterConfig, Configuration, LinkDelay, SyncGroup, VrrpInstance
 from haagent.config.routing import read_routes, read_rules
 from haagent.config.sections import Section
 from haagent.config.tracking import Trackable, Tracked, read_script
+from haagent.config.tracking_model import VrrpScript
 from haagent.config.tree import Statement, parse
 from haagent.config.values import interface, seconds
 from haagent.config.virtual_macs import place
@@ -51,16 +52,17 @@ def load(
     *,
     config_id: str | None = None,
     arbiter: str | None = None,
+    node: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Configuration:
     """Return what the files mean together, in their order.
 
     ``config_id`` decides about ``@ID`` lines (None: the short host name). ``arbiter`` is a name or a URL that
-    overrides the arbiter block, see ``arbiters.override``. Raises ConfigErrors.
+    overrides the arbiter block, see ``arbiters.override``. ``node`` overrides this node's name. Raises ConfigErrors.
     """
     messages = Messages()
     statements = read_statements(paths, config_id or short_host_name(), messages, environ)
-    return understand(statements, messages, arbiter=arbiter, environ=environ)
+    return understand(statements, messages, arbiter=arbiter, node=node, environ=environ)
 
 
 def read_statements(
@@ -75,10 +77,11 @@ def understand(
     messages: Messages,
     *,
     arbiter: str | None = None,
+    node: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Configuration:
     """Return what top-level statements mean together, as ``load`` does. Raises ConfigErrors."""
-    configuration = _build(Section("top", statements, messages), arbiter, environ, messages)
+    configuration = _build(Section("top", statements, messages), arbiter, node, environ, messages)
     messages.raise_errors()
     return configuration
 
@@ -97,7 +100,7 @@ def _lines(
 
 
 def _build(
-    top: Section, arbiter: str | None, environ: Mapping[str, str], messages: Messages
+    top: Section, arbiter: str | None, node: str | None, environ: Mapping[str, str], messages: Messages
 ) -> Configuration:
     global_defs = top.section("global_defs")
     namespace = top.value("net_namespace", _namespace, "")
@@ -122,7 +125,7 @@ def _build(
     instances = unique("vrrp_instance", _instances(top, defaults, trackable, messages), messages)
     instances = place(instances, defaults.vmac_prefix, defaults.vmac_address_prefix, messages)
     groups = unique("vrrp_sync_group", _groups(top, defaults, trackable, messages), messages)
-    daemon = read_daemon(top.section("haagent"), short_host_name())
+    daemon = read_daemon(top.section("haagent"), short_host_name(), node)
     configuration = Configuration(
         globals=defaults.globals,
         instances=tuple(join_groups(instances, groups, messages)),

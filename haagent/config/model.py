@@ -1,5 +1,8 @@
 """What a configuration means: frozen dataclasses, already checked, in keepalived's words.
 
+``Configuration`` and the blocks it is made of. What they put on the network is in ``network_model``, what they run in
+``command_model``, what they watch in ``tracking_model``.
+
 Times are Durations (integer nanoseconds), addresses ``ipaddress`` objects. ``place`` fields say where a thing
 was written, for messages; they do not take part in comparison, so a moved line is not a changed one.
 """
@@ -7,48 +10,13 @@ was written, for messages; they do not take part in comparison, so a moved line 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal
 
+from haagent.config.command_model import Command, Notify, NotifyFifo, VetoScript
+from haagent.config.network_model import IPAddress, Route, Rule, VirtualAddress, VirtualMac
+from haagent.config.tracking_model import Track, TrackFile, TrackHaproxy, TrackPeer, TrackProcess, VrrpScript
 from haagent.core.units import SECOND, Duration
-from haagent.errors import Place
-
-IPAddress: TypeAlias = IPv4Address | IPv6Address
-IPNetwork: TypeAlias = IPv4Network | IPv6Network
-NOWHERE = Place("")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A program to run without a shell: ``argv``, and whom as (None: the default script user)."""
-
-    argv: tuple[str, ...]
-    user: str | None = None
-    group: str | None = None
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """The notify_* commands of one instance or group, and the mail switch."""
-
-    generic: Command | None = None
-    master: Command | None = None
-    backup: Command | None = None
-    fault: Command | None = None
-    stop: Command | None = None
-    deleted: Command | None = None
-    master_rx_lower_pri: Command | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyFifo:
-    """A named pipe that gets a line for every change of state, and the program that reads it, if we start it."""
-
-    path: str
-    user: str | None = None
-    group: str | None = None
-    script: Command | None = None
+from haagent.errors import NOWHERE, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,229 +69,6 @@ class LinkDelay:
 
 
 @dataclass(frozen=True, slots=True)
-class VrrpScript:
-    """A vrrp_script block. ``timeout`` is the interval unless given."""
-
-    name: str
-    command: Command
-    interval: Duration = SECOND
-    timeout: Duration = SECOND
-    weight: int = 0
-    reverse: bool = False
-    rise: int = 1
-    fall: int = 1
-    init_fail: bool = False
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One entry of a track_script, track_interface, track_process or track_file block.
-
-    ``weight`` 0 means FAULT while down; positive is added while up, negative while down; ``reverse`` swaps.
-    """
-
-    name: str
-    weight: int = 0
-    reverse: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TrackFile:
-    """A track_file block: a file with a number in it. ``initial`` is written at start where there is no file yet."""
-
-    name: str
-    path: str
-    weight: int = 1
-    reverse: bool = False
-    initial: int | None = None
-    overwrite: bool = False
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TrackProcess:
-    """A vrrp_track_process block: up while ``quorum`` to ``quorum_max`` processes run that are called like ``argv``.
-
-    Without ``full_command`` the name alone counts, at most 15 bytes. ``param_match``: how much of the parameters
-    must be the same. The delays are for how long a change must last before it counts.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    full_command: bool = False
-    param_match: Literal["exact", "initial", "partial"] = "exact"
-    weight: int = 0
-    reverse: bool = False
-    quorum: int = 1
-    quorum_max: int | None = None
-    fork_delay: Duration = 0
-    terminate_delay: Duration = 0
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TrackHaproxy:
-    """A track_haproxy block: up while the HAProxy at ``socket`` answers and has what is asked of it.
-
-    ``backends`` are (name, servers that must be usable), ``frontends`` must be open. ``epoch_map`` is the file of a map
-    that is kept at the epochs of this node's instances, by name; "" is none.
-    """
-
-    name: str
-    socket: str
-    interval: Duration = SECOND
-    timeout: Duration = SECOND
-    weight: int = 0
-    reverse: bool = False
-    rise: int = 2
-    fall: int = 2
-    backends: tuple[tuple[str, int], ...] = ()
-    frontends: tuple[str, ...] = ()
-    epoch_map: str = ""
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TrackPeer:
-    """A track_peer block: up while at least ``least`` of ``nodes`` were heard within ``timeout``.
-
-    No ``nodes`` are all other nodes of the peers block. This node's own name among them does not count.
-    """
-
-    name: str
-    nodes: tuple[str, ...] = ()
-    least: int = 1
-    timeout: Duration = 3 * SECOND
-    weight: int = -20
-    reverse: bool = False
-    place: Place = field(default=NOWHERE, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualAddress:
-    """One line of virtual_ipaddress or virtual_ipaddress_excluded.
-
-    ``own_mac``: wanted on a virtual MAC interface although it is not on the instance's own interface. ``flags`` are
-    the kernel's, in keepalived's words (home, mngtmpaddr, noprefixroute, autojoin).
-    """
-
-    address: IPAddress
-    prefix_length: int
-    device: str
-    label: str | None = None
-    scope: str | None = None
-    broadcast: str | None = None
-    peer: str | None = None
-    preferred_lifetime: int | None = None
-    nodad: bool = True
-    no_track: bool = False
-    own_mac: bool = False
-    flags: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.address}/{self.prefix_length}"
-
-
-class NextHop(NamedTuple):
-    """One way of a route with several: "" is no gateway, None no device."""
-
-    gateway: str
-    device: str | None = None
-    weight: int = 1
-    onlink: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A line of virtual_routes or static_routes. ``destination`` None is the default route.
-
-    ``metrics`` are in the kernel's units; it does not change those that are ``locked``. ``append``: behind other routes
-    to the same place, not before them. ``text`` is the line, for people.
-    """
-
-    destination: IPNetwork | None
-    family: Literal[4, 6] | None = None
-    kind: str = "unicast"
-    gateway: IPAddress | None = None
-    device: str | None = None
-    source: IPAddress | None = None
-    from_network: IPNetwork | None = None
-    table: int = 254
-    metric: int | None = None
-    scope: int | None = None
-    tos: int = 0
-    onlink: bool = False
-    metrics: tuple[tuple[str, int | str], ...] = ()
-    locked: tuple[str, ...] = ()
-    next_hops: tuple[NextHop, ...] = ()
-    append: bool = False
-    realms: int | None = None
-    preference: int | None = None
-    no_track: bool = False
-    text: str = ""
-    place: Place = field(default=NOWHERE, compare=False)
-
-    @property
-    def version(self) -> Literal[4, 6]:
-        """The family, from whatever names an address."""
-        for one in (self.destination, self.gateway, self.source, self.from_network):
-            if one is not None:
-                return one.version
-        if self.next_hops and ":" in self.next_hops[0].gateway:
-            return 6
-        return self.family or 4
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A line of virtual_rules or static_rules. ``priority`` None is keepalived's default, 16384."""
-
-    from_network: IPNetwork | None = None
-    to_network: IPNetwork | None = None
-    family: Literal[4, 6] | None = None
-    inverted: bool = False
-    table: int | None = None
-    priority: int | None = None
-    input: str | None = None
-    output: str | None = None
-    mark: int | None = None
-    mask: int = 2**32 - 1
-    tos: int = 0
-    suppress_length: int | None = None
-    suppress_group: int | None = None
-    realms: int | None = None
-    tunnel: int | None = None
-    l3mdev: bool = False
-    uids: tuple[int, int] | None = None
-    ip_protocol: int | None = None
-    sport: tuple[int, int] | None = None
-    dport: tuple[int, int] | None = None
-    action: str = "table"
-    goto: int | None = None
-    no_track: bool = False
-    text: str = ""
-    place: Place = field(default=NOWHERE, compare=False)
-
-    @property
-    def version(self) -> Literal[4, 6]:
-        """The family, from whatever names a network."""
-        for one in (self.from_network, self.to_network):
-            if one is not None:
-                return one.version
-        return self.family or 4
-
-
-@dataclass(frozen=True, slots=True)
-class VetoScript:
-    """``veto_script``: asked before the node claims. It has ``timeout`` to answer and is asked again after ``pause``."""
-
-    command: Command
-    timeout: Duration
-    pause: Duration
-
-
-@dataclass(frozen=True, slots=True)
 class Garp:
     """When and how often addresses are announced. Counts per address, Durations; 0 switches off."""
 
@@ -358,15 +103,6 @@ class Unicast:
     ttl: int = 255
     check_source: bool = True
     hops: tuple[tuple[IPAddress, int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualMac:
-    """A macvlan interface ``name`` on ``base`` with a virtual router's MAC ``address`` (six octets, with colons)."""
-
-    name: str
-    base: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +144,7 @@ class VrrpInstance:
     track_haproxies: tuple[Track, ...] = ()
     track_peers: tuple[Track, ...] = ()
     track_primary: bool = True
-    notify: Notify = Notify()
+    notify: Notify = field(default_factory=Notify)
     veto: VetoScript | None = None
     garp: Garp = Garp()
     down_timer_adverts: int = 3
@@ -443,7 +179,7 @@ class SyncGroup:
     track_processes: tuple[Track, ...] = ()
     track_haproxies: tuple[Track, ...] = ()
     track_peers: tuple[Track, ...] = ()
-    notify: Notify = Notify()
+    notify: Notify = field(default_factory=Notify)
     veto: VetoScript | None = None
     tracking_weight: bool = False
     notify_priority_changes: bool = False
@@ -476,7 +212,8 @@ class ArbiterConfig:
     """An ``arbiter`` block or URL. ``kind`` is the plugin's name; "none" is plain VRRP.
 
     ``lease``, ``renew`` and ``guard`` are None until the agent derives them from the advert interval.
-    ``settings`` are the plugin's own words, secrets already read from their files (as ``password``).
+    ``settings`` are the plugin's own words, secrets already read from their files (as ``password``);
+    ``password_from`` is the word that said where the password is, and what it said.
     ``members`` are the arbiters a "quorum" is made of, and empty for every other kind.
     """
 
@@ -489,6 +226,7 @@ class ArbiterConfig:
     settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     place: Place = field(default=NOWHERE, compare=False)
     members: tuple[ArbiterConfig, ...] = ()
+    password_from: tuple[str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,7 +241,8 @@ class Peer:
 class Peers:
     """The ``peers`` block: the authenticated channel between the nodes. ``key`` is the shared secret.
 
-    ``failsafe`` off: the nodes talk, but promise each other nothing; the arbiter alone renews leases.
+    ``failsafe`` off: the nodes talk, but promise each other nothing; the arbiter alone renews leases. ``nodes`` are the
+    others; ``lists_this_node``: the block named this one as well.
     """
 
     nodes: tuple[Peer, ...]
@@ -511,6 +250,8 @@ class Peers:
     key: bytes = field(repr=False)
     listen: tuple[str, ...] = ()
     failsafe: bool = True
+    lists_this_node: bool = field(default=True, compare=False)
+    place: Place = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,7 +278,7 @@ class Daemon:
     control_socket: str = ""
     minimum_tenure: Duration = 0
     log_level: str = "info"
-    log_format: Literal["human", "json"] = "human"
+    log_format: Literal["auto", "human", "json"] = "auto"
     http: tuple[Listen, ...] = ()
     agent_checks: tuple[Listen, ...] = ()
 

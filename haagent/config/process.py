@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from haagent.config.command_model import Command
 from haagent.config.commands import read_command
-from haagent.config.model import Command, ProcessSettings
+from haagent.config.model import ProcessSettings
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import integer, seconds

@@ -11,9 +11,10 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar
 
+from haagent.config.grammar import TABLES as KEYWORDS
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import IPNetwork, NextHop, Route, Rule
+from haagent.config.network_model import IPNetwork, NextHop, Route, Rule
 from haagent.config.route_metrics import METRICS, read_metric
 from haagent.config.tree import Statement
 from haagent.config.values import address, integer, interface
@@ -30,6 +31,7 @@ RULE_PRIORITY = 16384
 _DIRECTORIES = ("/etc/iproute2", "/usr/share/iproute2", "/usr/lib/iproute2")
 _TABLE_FILES = tuple(f"{directory}/rt_tables" for directory in _DIRECTORIES)
 _REALM_FILES = tuple(f"{directory}/rt_realms" for directory in _DIRECTORIES)
+NO_TRACK_GROUP = f"track_group is not supported: {KEYWORDS['top']['track_group'].remark}"
 _EVERYWHERE = frozenset({"no_track", "track_group", "proto", "protocol"})
 _PREFERENCES = {"low": 3, "medium": 0, "high": 1}  # as ICMPv6 has them
 _LARGEST = 2**32 - 1
@@ -168,7 +170,7 @@ def _everywhere(word: Token, words: _Words, found: dict[str, object], messages: 
         found["no_track"] = True
     elif word.text == "track_group":
         words.next(word.text)
-        messages.warning("track_group is not supported: nothing tracks the entry", word.place, once=word.text)
+        messages.warning(NO_TRACK_GROUP, word.place, once=word.text)
     else:
         words.next(word.text)
         messages.note(

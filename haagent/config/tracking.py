@@ -13,16 +13,9 @@ from typing import Protocol
 from haagent.config.commands import read_command
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import (
-    GlobalDefs,
-    Track,
-    TrackFile,
-    TrackHaproxy,
-    TrackPeer,
-    TrackProcess,
-    VrrpScript,
-)
+from haagent.config.model import GlobalDefs
 from haagent.config.sections import Section
+from haagent.config.tracking_model import Track, TrackFile, TrackHaproxy, TrackPeer, TrackProcess, VrrpScript
 from haagent.config.tree import Statement
 from haagent.config.values import integer, interface
 from haagent.core.units import SECOND

@@ -10,7 +10,7 @@ from decimal import Decimal
 from ipaddress import ip_address
 
 from haagent.config.lexer import Token
-from haagent.config.model import IPAddress
+from haagent.config.network_model import IPAddress
 from haagent.core.units import SECOND, Duration
 from haagent.errors import ConfigError
 

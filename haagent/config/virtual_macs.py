@@ -14,7 +14,8 @@ from itertools import count
 
 from haagent.config.lexer import Token
 from haagent.config.messages import Messages
-from haagent.config.model import VirtualAddress, VirtualMac, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualAddress, VirtualMac
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import integer, interface

@@ -8,9 +8,10 @@ lose sight of each other see the same, so in a pair a vote needs a weight.
 from __future__ import annotations
 
 from haagent.config.messages import Messages
-from haagent.config.model import Configuration, Track, TrackPeer
+from haagent.config.model import Configuration
 from haagent.config.sections import Section
 from haagent.config.tracking import read_weight
+from haagent.config.tracking_model import Track, TrackPeer
 from haagent.config.tree import Statement
 from haagent.config.values import integer
 from haagent.core.units import SECOND

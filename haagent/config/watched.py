@@ -10,9 +10,9 @@ from typing import Literal, cast
 
 from haagent.config.lexer import split_command
 from haagent.config.messages import Messages
-from haagent.config.model import TrackFile, TrackProcess
 from haagent.config.sections import Section
 from haagent.config.tracking import read_weight
+from haagent.config.tracking_model import TrackFile, TrackProcess
 from haagent.config.tree import Statement
 from haagent.config.values import choice, integer
 from haagent.errors import ConfigError

@@ -21,7 +21,7 @@ from haagent.lab.namespaces import LabError
 from tests.containers.engine import ALONE, Engine, NoEngineError, call
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("pyproject.toml", "README.md", "haagent", "arbiters", "compose")
+COPIED = ("pyproject.toml", "README.md", "LICENSE", "haagent", "arbiters", "compose")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".mypy_cache", "peers.key", "ca.crt", "pip.conf")
 TARGETS = {"haagent": "haagent-compose", "zookeeper": "haagent-compose-zookeeper"}
 OWN_BASE = "haagent-base"

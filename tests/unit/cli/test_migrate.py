@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from haagent.cli import main
+from haagent.config.arbiters import parse_arbiter
+from haagent.config.load import load
 
 CONF = """
 vrrp_instance web {
@@ -52,7 +54,7 @@ def test_the_arbiter_named_is_the_arbiter_proposed(file: str) -> None:
         main, ["migrate", "-f", file, "--arbiter", "etcd://e1:2379/web", "--print", "configuration"]
     )
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("arbiter etcd {\n    endpoints e1:2379\n    domain web ")
+    assert done.output.startswith("arbiter etcd {\n    endpoints e1:2379\n    domain web\n}\n")
 
 
 def test_a_file_that_cannot_be_used_is_refused_with_its_place(file: str) -> None:
@@ -66,3 +68,27 @@ def test_arbiter_none_is_no_migration(file: str) -> None:
     done = CliRunner().invoke(main, ["migrate", "-f", file, "--arbiter", "none"])
     assert done.exit_code == 78
     assert "name the arbiter" in done.output
+
+
+def test_everything_the_url_says_is_proposed(file: str, tmp_path: Path) -> None:
+    url = "etcd://e1:2379/web?ca=/etc/ca.pem&cert=/etc/c.pem&key=/etc/k.pem&username=ha&lease=3s&renew=700ms"
+    done = CliRunner().invoke(main, ["migrate", "-f", file, "--arbiter", url, "--print", "configuration"])
+    assert done.exit_code == 0, done.output
+    addition = tmp_path / "haagent.conf"
+    addition.write_text(done.output)
+    assert load([Path(file), addition]).arbiter == parse_arbiter(url)
+
+
+def test_an_arbiter_that_is_refused_is_not_proposed(file: str) -> None:
+    done = CliRunner().invoke(main, ["migrate", "-f", file, "--arbiter", "redis://r:6379"])
+    assert done.exit_code == 78
+    assert "arbiter redis: refused" in done.output
+
+
+def test_a_quorum_in_the_file_stays(file: str) -> None:
+    quorum = "arbiter quorum {\netcd { endpoints e:1 }\nfile { endpoints /v }\nwitness { endpoints w:1 }\n}\n"
+    Path(file).write_text(quorum + CONF)
+    done = CliRunner().invoke(main, ["migrate", "-f", file, "--print", "configuration"])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"# the arbiter block stays as it is ({file}:1:9)\n")
+    assert "arbiter quorum {" not in done.output

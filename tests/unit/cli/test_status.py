@@ -186,6 +186,22 @@ def test_what_is_not_safe_is_said_in_the_status_of_the_living():
     assert "bpf closed" in late
 
 
+@pytest.mark.parametrize(
+    ("state", "colour"),
+    [("live", "green"), ("idle", None), ("lapsed", "red"), ("unavailable", "red"), ("suspended: x", "red")],
+)
+def test_only_a_session_in_trouble_is_red(state, colour):
+    shown = status_lines(document(NOW, arbiter=ArbiterStatus("etcd", state, lease_ns=SECOND)), NOW)
+    assert f"arbiter  etcd {click.style(state, fg=colour)}: lease 1.0 s" in shown
+
+
+def test_an_arbiter_that_does_not_answer_is_said_to_be_silent_since_when():
+    arbiter = ArbiterStatus("etcd", "live", answered_boot_ns=NOW - 9 * SECOND, error="no route")
+    assert "no route, last answer 9.0 s ago" in click.unstyle(
+        "\n".join(status_lines(document(NOW, arbiter=arbiter), NOW))
+    )
+
+
 def test_columns_align_whatever_the_colours():
     lines = table([("A", "B", "C"), (click.style("long cell", fg="red"), "x", "y"), ("s", "xx", "y")])
     assert [click.unstyle(line) for line in lines] == [

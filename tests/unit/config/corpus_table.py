@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from haagent.agent.sources import refusals
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
 
@@ -49,6 +50,7 @@ REASONS = (
     ),
     (r"defined again", "two blocks of one name; keepalived ignores the second"),
     (r"is used by .* already", "one VRID twice on one interface"),
+    (r"both guard", "one address in two instances: two claims, so two nodes could have it"),
     (r"has no members", "a sync group without members"),
     (
         r"^unknown block|closes nothing|never closed|block without a name",
@@ -134,6 +136,8 @@ def verdict(path: Path) -> tuple[str, list[str]]:
         configuration = load([path], config_id=CONFIG_ID, environ={})
     except ConfigErrors as errors:
         return "reject", [error.message for error in errors.errors]
+    if refused := tuple(refusals(configuration)):
+        return "reject", [error.message for error in refused]
     return "warn" if configuration.warnings else "accept", list(configuration.warnings)
 
 

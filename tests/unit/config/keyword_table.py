@@ -25,13 +25,7 @@ def tables() -> str:
     """Return one table a block, between the markers."""
     parts = []
     for context, rows in TABLES.items():
-        title = (
-            "top level"
-            if context == "top"
-            else "arbiter (etcd, zookeeper, file)"
-            if context == "arbiter"
-            else context
-        )
+        title = "top level" if context == "top" else context
         parts.append(f"\n### {title}\n\n| keyword | implemented | remark |\n|---|---|---|\n")
         parts += [_line(row) for row in rows.values()]
     return BEGIN + "".join(parts) + "\n" + END

@@ -79,7 +79,6 @@ def test_a_secret_from_the_environment() -> None:
         ("etcd://h1:2379/d?lease", "'lease' in the arbiter's URL has no value"),
         ("etcd://h1:2379/d?lease=1&lease=2", "given twice"),
         ("etcd://h1:2379/d?lease=soon", "lease is 'soon'"),
-        ("etcd://h1:2379/d?lease=1s&renew=0.6", "survive one lost renewal"),
         ("etcd://h1:2379/a/b", "domain 'a/b'"),
         ("etcd://h1:2379/d?domain=e", "two domains"),
         ("etcd://", "has no endpoints"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from haagent.config.load import load
-from haagent.config.model import Track
+from haagent.config.tracking_model import Track
 from haagent.core.units import MILLISECOND, SECOND
 
 SITE = """
@@ -213,6 +213,13 @@ def test_load_balancing_is_skipped_with_one_note(read) -> None:
     assert [note for note in configuration.notes if "LVS" in note] == [
         "c.conf:1:1: load balancing (LVS) belongs to keepalived: these lines and blocks are skipped"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "form"), [("", "auto"), *((f"log_format {one}", one) for one in ("auto", "human", "json"))]
+)
+def test_the_form_of_the_log_is_automatic_unless_one_is_named(read, line: str, form: str) -> None:
+    assert read(f"haagent {{\n {line}\n}}\n").daemon.log_format == form
 
 
 def test_haagents_own_blocks(read, tmp_path: Path) -> None:

@@ -100,3 +100,93 @@ def test_text_that_no_terminal_can_show(run, tmp_path: Path) -> None:
     result = CliRunner().invoke(check, ["-f", str(path)])
     assert result.exit_code == 78
     assert "not UTF-8" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("lease=3s&renew=1400ms", "renew 1.4 s is more than a third of lease 3 s"),
+        ("lease=1s&renew=0.6", "renew 0.6 s is more than a third of lease 1 s"),
+        ("lease=3s&renew=2s", "renew 2 s is more than a third of lease 3 s"),
+        ("renew=1400ms", "renew 1.4 s is more than a third of lease 4 s: 3 x 1.4 = 4.2 > 4"),
+        ("lease=50ms", "lease 0.05 s is shorter than 0.1 s"),
+        ("lease=3s&renew=1s&guard=1200ms", "guard 1.2 s leaves no time to act"),
+    ],
+)
+def test_timing_that_the_agent_refuses_is_refused(run, query: str, said: str) -> None:
+    result = run(GOOD, "--arbiter", f"etcd://h:2379/d?{query}")
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert f"error: --arbiter: {said}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("arbiter redis {\nendpoints h:1\n}\n", "k.conf:1:9: arbiter redis: refused: redis"),
+        ("arbiter zk {\nendpoints h:1\n}\n", "k.conf:1:9: arbiter zk: called zookeeper here"),
+        ("arbiter nosuch {\nendpoints h:1\n}\n", "k.conf:1:9: arbiter nosuch: no such arbiter; installed: "),
+        (
+            "arbiter etcd {\nendpoints h:1\nlease 3s\nrenew 1400ms\n}\n",
+            "k.conf:1:9: renew 1.4 s is more than a third",
+        ),
+    ],
+)
+def test_an_arbiter_that_the_agent_refuses_is_refused_with_its_place(run, block: str, said: str) -> None:
+    result = run(block + GOOD.replace("advert_int", "advert_imt"))
+    assert (result.exit_code, result.stdout) == (78, "")
+    (error,) = (line for line in result.stderr.splitlines() if line.startswith("error: "))
+    assert said in error
+    assert "warning: " in result.stderr
+
+
+def test_an_address_of_two_claims_is_refused_as_the_gate_refuses_it(run) -> None:
+    other = GOOD.replace("VI_1", "VI_2").replace("router_id 51", "router_id 52")
+    result = run(GOOD + other)
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert "error: claims VI_1 and VI_2 both guard address 192.0.2.5 (a sync group" in result.stderr
+    assert run(GOOD + other + "vrrp_sync_group G {\ngroup {\nVI_1\nVI_2\n}\n}\n").exit_code == 0
+
+
+def test_every_reason_is_said_at_once(run) -> None:
+    result = run("arbiter redis {\nlease 3s\nrenew 1400ms\n}\n" + GOOD)
+    assert ["renew 1.4 s" in result.stderr, "arbiter redis: refused" in result.stderr] == [True, True]
+
+
+def test_an_arbiter_by_name_needs_a_block_with_endpoints(run) -> None:
+    result = run(GOOD, "--arbiter", "etcd")
+    assert result.exit_code == 78
+    assert "error: --arbiter: arbiter etcd has no endpoints (at least one)" in result.stderr
+    assert run("arbiter zookeeper {\nendpoints h:2181\n}\n" + GOOD, "--arbiter", "etcd").exit_code == 0
+
+
+@pytest.fixture
+def peers(tmp_path: Path) -> str:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    key.chmod(0o600)
+    return f"peers {{\nkey_file {key}\nnode a 192.0.2.1\nnode b 192.0.2.2\n}}\n"
+
+
+def test_a_node_that_its_peers_block_does_not_list_is_told(run, peers: str) -> None:
+    arbiter = ("--arbiter", "etcd://h:2379/d", "--strict")
+    for node in "ab":
+        assert run(peers + GOOD, *arbiter, "--node", node).exit_code == 0
+        assert run(f"haagent {{\nnode {node}\n}}\n" + peers + GOOD, *arbiter).exit_code == 0
+    other = run(peers + GOOD, *arbiter, "--node", "c")
+    assert other.exit_code == 78
+    assert "k.conf:1:1: peers lists a, b, but not this node, c; " in other.stderr
+    assert "--node" in other.stderr
+
+
+def test_the_node_named_by_option_is_the_one_that_is_left_out_of_its_peers(run, peers: str) -> None:
+    text = "haagent {\nnode b\n}\n" + peers + GOOD
+    document = json.loads(run(text, "--json", "--node", "a").stdout)
+    assert document["daemon"]["node"] == "a"
+    assert [one["node"] for one in document["peers"]["nodes"]] == ["b"]
+
+
+def test_peers_without_an_arbiter_are_for_track_peer(run, peers: str) -> None:
+    assert "k.conf:1:1: peers without an arbiter" in run(peers + GOOD, "--node", "a").stderr
+    vote = "track_peer others {\n}\n"
+    tracked = GOOD.replace("advert_int 2", "advert_int 2\ntrack_peer {\nothers weight -10\n}")
+    assert run(peers + vote + tracked, "--node", "a").stderr == ""

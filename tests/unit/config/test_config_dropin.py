@@ -6,7 +6,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from haagent.config.model import AnnouncePace, LinkDelay, NextHop, Track
+from haagent.config.model import AnnouncePace, LinkDelay
+from haagent.config.network_model import NextHop
+from haagent.config.tracking_model import Track
 from haagent.core.units import MILLISECOND, SECOND
 
 
@@ -153,7 +155,8 @@ def test_a_track_group_costs_a_word_and_not_the_line(read) -> None:
         "static_rules {\nfrom 10.0.0.1 table 5 priority 3 track_group g\n}\n"
     )
     assert (len(configuration.static_routes), len(configuration.static_rules)) == (1, 1)
-    assert any("track_group is not supported" in one for one in configuration.warnings)
+    (warning,) = (one for one in configuration.warnings if "track_group is not supported" in one)
+    assert "track a script" in warning  # what there is instead
 
 
 def test_rules_of_realms_groups_tunnels_and_vrfs(instance) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from haagent.config.messages import ConfigErrors
-from haagent.config.model import Listen, Track, TrackHaproxy, TrackPeer
+from haagent.config.model import Listen
+from haagent.config.tracking_model import Track, TrackHaproxy, TrackPeer
 from haagent.core.units import MILLISECOND, SECOND
 
 NODES = "node a 192.0.2.1\nnode b 192.0.2.2\n"

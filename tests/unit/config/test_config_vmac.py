@@ -8,7 +8,8 @@ import pytest
 
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
-from haagent.config.model import Configuration, VirtualMac
+from haagent.config.model import Configuration
+from haagent.config.network_model import VirtualMac
 
 ONE = """vrrp_instance VI_1 {{
     interface eth0

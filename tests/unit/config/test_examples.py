@@ -50,7 +50,7 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("node", NODES)
 def test_haagent_has_nothing_to_say_about_an_example(source: Path, node: str, tmp_path: Path) -> None:
     file = adapted(source, tmp_path)
-    done = CliRunner().invoke(check, ["-f", str(file), "--config-id", node, "--strict"])
+    done = CliRunner().invoke(check, ["-f", str(file), "--config-id", node, "--node", node, "--strict"])
     assert done.exit_code == 0, done.output
     found = load([file], config_id=node)
     assert not found.notes
