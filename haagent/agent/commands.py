@@ -47,6 +47,7 @@ class Commands:
         return registers_document(self._worker)
 
     async def _reload_command(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        self._worker.reload_front()  # as the supervisor does at SIGHUP, whatever the worker makes of the files
         # It goes on when the client's time is over.
         problem = await asyncio.shield(self._worker.reloader.soon())
         if problem:

@@ -31,10 +31,11 @@ class Companions:
         deliver: Callable[[TrackResult], None],
         tell: Callable[[Report], None],
     ) -> None:
-        self._files = TrackFiles(configuration, deliver, tell)
-        self._processes = TrackProcesses(configuration, deliver, tell)
-        self._haproxies = TrackHaproxies(configuration, deliver, tell)
-        self._peers = TrackPeers(configuration, node, heard, deliver, tell)
+        self._configuration = configuration
+        self._files = TrackFiles(deliver, tell)
+        self._processes = TrackProcesses(deliver, tell)
+        self._haproxies = TrackHaproxies(deliver, tell)
+        self._peers = TrackPeers(node, heard, deliver, tell)
         self._epochs = EpochMaps(configuration, tell)
         self._fifos = NotifyFifos(configuration, tell)
         self._mailer = Mailer(configuration, tell)
@@ -42,10 +43,7 @@ class Companions:
     def start(self) -> None:
         """Begin."""
         self._fifos.start()
-        self._files.start()
-        self._processes.start()
-        self._haproxies.start()
-        self._peers.start()
+        self._track(self._configuration)
         self._epochs.start()
 
     def read(self, report: Report) -> None:
@@ -60,13 +58,16 @@ class Companions:
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Use another configuration from now on."""
+        self._track(configuration)
+        self._epochs.reconfigure(configuration)
+        self._fifos.reconfigure(configuration)
+        self._mailer.reconfigure(configuration)
+
+    def _track(self, configuration: Configuration) -> None:
         self._files.reconfigure(configuration)
         self._processes.reconfigure(configuration)
         self._haproxies.reconfigure(configuration)
         self._peers.reconfigure(configuration)
-        self._epochs.reconfigure(configuration)
-        self._fifos.reconfigure(configuration)
-        self._mailer.reconfigure(configuration)
 
     async def aclose(self) -> None:
         """End all of it. Idempotent."""

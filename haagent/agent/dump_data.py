@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from haagent.agent.dump_sections import boolean, notify_lines, sections, tracked
-from haagent.config.model import VirtualAddress, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.instance import Instance
 from haagent.core.packet import MULTICAST_GROUP_4, MULTICAST_GROUP_6
 from haagent.core.reports import State

@@ -8,16 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from haagent.config.model import (
-    Command,
-    Notify,
-    SyncGroup,
-    Track,
-    TrackFile,
-    TrackProcess,
-    VrrpInstance,
-    VrrpScript,
-)
+from haagent.config.command_model import Command, Notify
+from haagent.config.model import SyncGroup, VrrpInstance
+from haagent.config.tracking_model import Track, TrackFile, TrackProcess, VrrpScript
 from haagent.core.reports import State
 from haagent.core.tracking import Tracker
 from haagent.core.units import to_seconds

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from haagent.agent import dump_data
 from haagent.agent.dump_sections import quoted
-from haagent.config.model import DumpFiles, VirtualAddress, VrrpInstance
+from haagent.config.model import DumpFiles, VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.instance import Instance
 from haagent.core.packet import Discard
 from haagent.core.reports import Report, State, StateChanged

@@ -154,9 +154,9 @@ class Front:
         if not self._served:
             return
         daemon = self._configuration.daemon
-        form = "json" if daemon.log_format == "json" else "auto"
+        level, form = daemon.log_level, daemon.log_format
         try:
-            self._exposed = await ExposedProcess.start(self._served, level=daemon.log_level, form=form)
+            self._exposed = await ExposedProcess.start(self._served, level=level, form=form)
         except OSError as error:
             self._complain(f"cannot start the process that answers: {error.strerror or error}")
             return

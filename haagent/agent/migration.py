@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from haagent.agent.plan import Plan, plan
-from haagent.config.model import Configuration, Notify, VrrpInstance
+from haagent.config.arbiter_text import arbiter_block
+from haagent.config.command_model import Notify
+from haagent.config.model import ArbiterConfig, Configuration, VrrpInstance
 
 KEY_FILE = "/etc/haagent/peers.key"
 PEERS_PORT = 5405
@@ -40,17 +42,23 @@ class Migration:
 
 
 def migrate(
-    configuration: Configuration, files: Sequence[str], *, placeholder: bool, extra: str
+    configuration: Configuration,
+    files: Sequence[str],
+    *,
+    placeholder: bool,
+    extra: str,
+    own: ArbiterConfig | None = None,
 ) -> Migration:
     """Return what changes. ``configuration`` has an arbiter; ``extra`` is the path its block is going to have.
 
-    Raises ConfigError if its timing is not safe.
+    ``own`` is the arbiter of the files themselves. Raises ConfigError if the timing is not safe, or if no block can say
+    what the arbiter is.
     """
     return Migration(
         configuration,
         tuple(_differences(configuration)),
         plan(configuration),
-        _additions(configuration),
+        "\n".join([*_arbiter(configuration, own), "", *_peers(configuration)]) + "\n",
         _drop_in(files, extra),
         placeholder,
     )
@@ -131,19 +139,19 @@ _DIFFERENCES: tuple[tuple[Callable[[Configuration], list[str]], str, str], ...] 
 )
 
 
-def _additions(configuration: Configuration) -> str:
-    """Return the file that goes beside keepalived.conf: the arbiter, and the peers as far as they are known."""
+def _arbiter(configuration: Configuration, own: ArbiterConfig | None) -> Iterator[str]:
+    """Return the arbiter's block, for a second one would be refused: as a comment where the files have another."""
     arbiter = configuration.arbiter
     assert arbiter is not None
-    lines = [f"arbiter {arbiter.kind} {{"]
-    if arbiter.endpoints:
-        lines.append(f"    endpoints {' '.join(arbiter.endpoints)}")
-    lines.append(
-        f"    domain {arbiter.domain}          # the same on every node of this pair, and nowhere else"
-    )
-    if not arbiter.endpoints:
-        lines.append("    # ... the arbiter's own words, as you have them")
-    return "\n".join([*lines, "}", "", *_peers(configuration)]) + "\n"
+    if arbiter == own:
+        yield f"# the arbiter block stays as it is ({own.place})"
+        return
+    if own is not None:
+        yield f"# In place of the arbiter block that is there ({own.place}):"
+        yield from (f"# {line}" for line in arbiter_block(arbiter))
+        return
+    yield from arbiter_block(arbiter)
+    yield "# The domain is the same on every node of this pair, and nowhere else."
 
 
 def _peers(configuration: Configuration) -> Iterator[str]:

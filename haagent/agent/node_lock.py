@@ -1,6 +1,9 @@
-"""The lock that keeps a second agent of a node out of a network namespace: an abstract socket.
+"""The locks that keep a second agent out of a network namespace, whatever its node is called: abstract sockets.
 
-Promises that the kernel drops it with its holder, and that no other user of the host can keep an agent from starting:
+A namespace has one gate, with one deadline. A second agent would take it over, guard its own addresses and no others,
+and keep it open for the first one.
+
+Promises that the kernel drops them with their holder, and that no other user of the host can keep an agent from starting:
 an abstract name is anybody's to take, so one that belongs to neither root nor our own user is no agent's. Then the agent
 runs without this lock, and says so; the control socket has one of its own, in a directory that is not anybody's.
 """
@@ -11,25 +14,57 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from haagent.errors import EffectError
 
 LOG = logging.getLogger("haagent.supervisor")
+NAMESPACE = "haagent"  # the name of the lock that agents of all nodes want; that of a node has a slash
 
 
-def take(node: str) -> socket.socket:
-    """Return the lock of ``node``; closing it lets go. Raises EffectError if another agent has it."""
+def take(node: str) -> ExitStack:
+    """Return the locks of ``node`` and of the namespace; closing lets go. Raises EffectError if another agent has one."""
+    here = "already runs in this network namespace"
+    with ExitStack() as locks:
+        locks.enter_context(_take(f"haagent/{node}", f"another haagent named {node} {here}"))
+        locks.enter_context(
+            _take(
+                NAMESPACE,
+                f"another haagent {here}, and there is one gate for both: put all instances into one configuration, "
+                "or the second agent into a namespace of its own (net_namespace)",
+            )
+        )
+        return locks.pop_all()
+
+
+def keep_agents_out() -> socket.socket:
+    """Return the lock of the namespace for somebody who is no agent; closing lets go.
+
+    Raises EffectError if anybody has it, and names them. Here a stranger counts, too: beside one an agent may run without it.
+    """
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    name = f"haagent/{node}"
+    try:
+        lock.bind(f"\0{NAMESPACE}")
+    except OSError as error:
+        lock.close()
+        holders = ", ".join(f"{pid} of uid {uid}" for pid, uid in _holders(NAMESPACE))
+        seen = f"held by process {holders}" if holders else "held by a process that only root can see"
+        raise EffectError(
+            f"an agent runs in this network namespace, stop it first: its lock @{NAMESPACE} is {seen}"
+        ) from error
+    return lock
+
+
+def _take(name: str, complaint: str) -> socket.socket:
+    """Return the lock of that name. Raises EffectError with ``complaint`` if another agent has it."""
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         lock.bind(f"\0{name}")
     except OSError as error:
         holders = tuple(_holders(name))
         if not holders or any(uid in (0, os.geteuid()) for _, uid in holders):
             lock.close()
-            raise EffectError(
-                f"another haagent named {node} already runs in this network namespace"
-            ) from error
+            raise EffectError(complaint) from error
         pid, uid = holders[0]
         LOG.warning("process %d of uid %d has taken the name @%s, which is this agent's lock", pid, uid, name)
     return lock

@@ -8,16 +8,9 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 from ipaddress import ip_address
 
-from haagent.config.model import (
-    ArbiterConfig,
-    Configuration,
-    IPAddress,
-    LinkDelay,
-    Peers,
-    SyncGroup,
-    Track,
-    VrrpInstance,
-)
+from haagent.config.model import ArbiterConfig, Configuration, LinkDelay, Peers, SyncGroup, VrrpInstance
+from haagent.config.network_model import IPAddress
+from haagent.config.tracking_model import Track
 from haagent.core.group import GroupParameters
 from haagent.core.instance import AnnounceParameters, InstanceParameters
 from haagent.core.parameters import NodeParameters
@@ -61,6 +54,11 @@ class Timing:
     lease: Duration
     renew: Duration
     guard: Duration
+
+    @property
+    def address_lifetime(self) -> int:
+        """The lifetime of addresses: whole seconds that outlive the lease, so that it is never the first to end."""
+        return -(-self.lease // SECOND) + 1
 
 
 def arbitrated(configuration: Configuration) -> bool:

@@ -120,7 +120,7 @@ def plan(configuration: Configuration, assumptions: Assumptions | None = None) -
 def margins(times: Timing) -> tuple[Margin, ...]:
     """Return what is left per tier of the gate."""
     slewed = patience(times.lease) - (times.lease - times.guard) * PPM // (PPM - SLEW_PPM)
-    lifetime = -(-times.lease // SECOND) * SECOND + SECOND + KERNEL_LIFETIME
+    lifetime = times.address_lifetime * SECOND + KERNEL_LIFETIME
     # An address was given its lifetime just before the agent died, and the gate would have closed this early:
     late = {**LATENESS, Tier.LIFETIME: lifetime - (times.lease - times.guard - times.renew)}
     return tuple(Margin(tier, lateness, slewed, slewed - lateness) for tier, lateness in late.items())

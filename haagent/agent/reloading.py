@@ -22,8 +22,10 @@ from haagent.agent.parameters import (
     tracked_interfaces,
 )
 from haagent.agent.recordings import Reconfigured
+from haagent.agent.succession import LETTING_GO, Guarded, moved, waiting
 from haagent.config.messages import ConfigErrors
 from haagent.config.model import Configuration
+from haagent.core.units import to_seconds
 from haagent.effects.gate import Guard
 from haagent.effects.gate.model import guarded_things
 from haagent.effects.journal import Journal
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from haagent.agent.worker import Worker
 
 LOG = logging.getLogger("haagent.agent")
-LETTING_GO = 1.0  # seconds for a leaving instance to take its addresses off, before another name takes them
 
 
 class Reloader:
@@ -44,6 +45,22 @@ class Reloader:
         self._worker = worker
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[str]] = set()
+        self._known = worker.configuration  # every instance that may still be leaving is in it
+
+    def in_force(self) -> Configuration:
+        """Return the configuration, and with it what an earlier one had and has not let go yet: it is guarded until it has."""
+        leaving = {
+            member.name
+            for group in self._worker.node.groups.values()
+            if group.leaving
+            for member in group.members
+        }
+        left = replace(
+            self._known,
+            instances=tuple(i for i in self._known.instances if i.name in leaving),
+            groups=tuple(g for g in self._known.groups if leaving.issuperset(g.members)),
+        )
+        return _union(left, self._worker.configuration)
 
     def soon(self) -> asyncio.Task[str]:
         """Reload in the background; the task's result is that of ``reload``."""
@@ -73,6 +90,7 @@ class Reloader:
                 LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
                 self._worker.service.ready()
                 return str(error)
+            self._warn_of_other_claims(fresh)
             self._take_over(self._without_what_must_wait(fresh))
             self._worker.service.ready("reloaded")
             LOG.info("configuration reloaded")
@@ -87,27 +105,47 @@ class Reloader:
         if fresh.net_namespace != self._worker.configuration.net_namespace:
             raise ConfigError("another net_namespace needs a restart")
 
+    def _warn_of_other_claims(self, fresh: Configuration) -> None:
+        """Say so if a thing gets another claim while other nodes run: theirs does not keep this node off, nor ours them."""
+        moving = moved(_layout(self._worker.configuration), _layout(fresh))
+        others = self._others_alive()
+        if moving and others:
+            LOG.warning(
+                "%s: guarded by another claim from now on, while %s may guard the same by the old one: until every node"
+                " has the new file nothing but VRRP keeps two of them from having the addresses. Stop the other nodes"
+                " before such a reload, and start them with the new file after it",
+                ", ".join(sorted(moving)),
+                ", ".join(others),
+            )
+
+    def _others_alive(self) -> list[str]:
+        """Return the other nodes of the domain that the arbiter shows alive; none without an arbiter."""
+        worker = self._worker
+        now = worker.clock.read().now
+        seen = worker.node.observations.values()
+        return sorted(o.node for o in seen if o.node != worker.run.node and o.alive(now.slow))
+
     def _without_what_must_wait(self, fresh: Configuration) -> Configuration:
         """Leave out what another claim still guards (it was renamed, or moved to another group), and come back for it."""
-        waiting = _waiting(self._worker.configuration, fresh)
-        if not waiting:
+        later = _waiting(self.in_force(), fresh)
+        if not later:
             return fresh
-        LOG.info("%s: first what was there before lets go", ", ".join(sorted(waiting)))
-        self._worker.loop.call_later(LETTING_GO, self.soon)
+        LOG.info("%s: first what was there before lets go", ", ".join(sorted(later)))
+        self._worker.loop.call_later(to_seconds(LETTING_GO), self.soon)
         return replace(
             fresh,
-            instances=tuple(i for i in fresh.instances if i.name not in waiting),
-            groups=tuple(g for g in fresh.groups if waiting.isdisjoint(g.members)),
+            instances=tuple(i for i in fresh.instances if i.name not in later),
+            groups=tuple(g for g in fresh.groups if later.isdisjoint(g.members)),
         )
 
     def _take_over(self, fresh: Configuration) -> None:
         worker = self._worker
         reading = worker.clock.read()
+        both = self._known = _union(self.in_force(), fresh)
         before, worker.configuration = worker.configuration, fresh
         worker.timing = timing(fresh)
-        worker.instances = {instance.name: instance for instance in (*before.instances, *fresh.instances)}
-        both = _union(before, fresh)
-        worker.gate.reconfigure(guards(both))
+        worker.instances = {instance.name: instance for instance in both.instances}
+        worker.gatekeeper.guard(both)
         worker.addresses.reconfigure(both.instances)  # makes the interfaces that sockets are bound to
         worker.sockets.reconfigure(both.instances)
         worker.routes.reconfigure(both)
@@ -130,38 +168,25 @@ class Reloader:
         if fresh.arbiter != before.arbiter and worker.arbitration is not None and fresh.arbiter is not None:
             old, worker.arbitration = worker.arbitration, worker.arbitration_with(fresh.arbiter)
             worker.arbitration.start()
-            worker.loop.create_task(old.aclose())
+            old.retire()
+        elif worker.arbitration is not None:
+            worker.arbitration.bound_calls(worker.timing.renew)
         worker.rearm(reading)
 
 
-def _waiting(before: Configuration, fresh: Configuration) -> set[str]:
-    """Return the instances whose old claim, or that of what they guard, must be let go first: one thing has one claim.
-
-    And with them those that are to be in one group with such an instance.
-    """
-    old, new = _claims(before), _claims(fresh)
-    waiting = {name for name in old.keys() & new.keys() if old[name] != new[name]} | _renamed(before, fresh)
-    return {
-        name for group in groups(fresh) if not waiting.isdisjoint(group.members) for name in group.members
-    }
+def _waiting(before: Configuration, fresh: Configuration) -> frozenset[str]:
+    """Return the instances whose old claim, or that of what they guard, must be let go first."""
+    return waiting(_layout(before), _layout(fresh))
 
 
-def _claims(configuration: Configuration) -> dict[str, str]:
-    """Return every instance's claim."""
-    return {name: group.name for group in groups(configuration) for name in group.members}
+def _layout(configuration: Configuration) -> dict[str, Guarded]:
+    claims = {name: group.name for group in groups(configuration) for name in group.members}
+    alone = guards(replace(configuration, groups=()))  # so that every guard is one instance's
+    return {guard.claim: Guarded(claims[guard.claim], _guarded_keys(guard)) for guard in alone}
 
 
-def _renamed(before: Configuration, fresh: Configuration) -> set[str]:
-    """Return the new instances that guard what an instance that is to leave guards."""
-    names, kept = ({i.name for i in configuration.instances} for configuration in (before, fresh))
-    leaving = replace(before, groups=(), instances=tuple(i for i in before.instances if i.name not in kept))
-    coming = replace(fresh, groups=(), instances=tuple(i for i in fresh.instances if i.name not in names))
-    taken = {key for guard in guards(leaving) for key in _guarded_keys(guard)}
-    return {guard.claim for guard in guards(coming) if taken & _guarded_keys(guard)}
-
-
-def _guarded_keys(guard: Guard) -> set[object]:
-    return {key for router in guard.routers for _, key in guarded_things(router)}
+def _guarded_keys(guard: Guard) -> frozenset[object]:
+    return frozenset(key for router in guard.routers for _, key in guarded_things(router))
 
 
 def _union(before: Configuration, fresh: Configuration) -> Configuration:
@@ -169,6 +194,5 @@ def _union(before: Configuration, fresh: Configuration) -> Configuration:
     kept = {instance.name for instance in fresh.instances}
     leaving = tuple(instance for instance in before.instances if instance.name not in kept)
     named = {group.name for group in fresh.groups}
-    members = {name for group in before.groups if group.name not in named for name in group.members}
-    old_groups = tuple(g for g in before.groups if g.name not in named and not members & kept)
+    old_groups = tuple(g for g in before.groups if g.name not in named and kept.isdisjoint(g.members))
     return replace(fresh, instances=(*fresh.instances, *leaving), groups=(*fresh.groups, *old_groups))

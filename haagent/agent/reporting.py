@@ -112,6 +112,7 @@ def _arbiter(worker: Worker, reading: Reading) -> ArbiterStatus:
         lease_ns=worker.timing.lease,
         deadline_boot_ns=_boot(session.deadline, reading) if session.deadline else None,
         renewed_boot_ns=_boot(session.confirmed_t0, reading) if session.confirmed_t0 else None,
+        answered_boot_ns=arbitration.answered,
         latency_last_ns=arbitration.swaps.last or None,
         latency_worst_ns=arbitration.swaps.longest or None,
         error=arbitration.error,
@@ -194,4 +195,4 @@ def _warnings(worker: Worker) -> tuple[str, ...]:
         warnings.append("no arbiter: plain VRRP, a network split makes two MASTERs")
     if worker.gate.tier in (Tier.LIFETIME, Tier.OFF):
         warnings.append(f"gate tier {worker.gate.tier.value}: {worker.gate.tier.guarantee}")
-    return (*warnings, *worker.gate.status().problems)
+    return (*warnings, *worker.unclaimed.warnings, *worker.gate.status().problems)

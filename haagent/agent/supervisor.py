@@ -1,7 +1,7 @@
 """The supervisor: keeps exactly one worker alive and remembers which run it is.
 
 It holds what must survive a worker's death: the incarnation (a new worker resumes the same session, so the
-address stays where it is) and the lock that keeps a second agent of this node out of this network namespace. It
+address stays where it is) and the locks that keep a second agent out of this network namespace. It
 reads no packets and talks to no arbiter. When it dies itself, the kernel asks the worker to stop in order; when a
 worker dies, it ends what that one's scripts left running.
 
@@ -45,6 +45,7 @@ STOP_TIMEOUT = 10.0  # seconds from the first signal until the worker is killed
 QUICK_DEATH = 5.0  # a worker that lived shorter than this is restarted with growing pauses
 LONGEST_PAUSE = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+RELOAD_FRONT = b"\0"  # what a worker writes where signals write their numbers, of which none is 0
 
 
 class Supervisor:
@@ -86,7 +87,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
 
     def _run_one(self, run: Run) -> int:
-        self.worker = _fork(lambda: _work(self.sources, self.configuration, run))
+        self.worker = _fork(lambda: _work(self.sources, self.configuration, run, self._ask_for_front_reload))
         if self.stopping_since is not None:
             self._signal_worker(signal.SIGTERM)
         with pid_file(self.sources.worker_pid_file, self.worker):
@@ -111,7 +112,13 @@ class Supervisor:
     def _sleep_until_woken(self, seconds: float | None) -> None:
         select.select([self._woken], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
-            os.read(self._woken, 4096)
+            if RELOAD_FRONT in os.read(self._woken, 4096):
+                self.front.reload()
+
+    def _ask_for_front_reload(self) -> None:
+        """Let the supervisor reload the front; for the worker, which was asked to reload and has no signal to pass on."""
+        with contextlib.suppress(BlockingIOError):  # full only while the supervisor is stopped
+            os.write(self._wakes, RELOAD_FRONT)
 
     def _finish(self, status: int) -> int:
         """Leave nothing behind, whatever state the last worker was in."""
@@ -188,20 +195,14 @@ def run_agent(sources: Sources) -> int:
     node = sources.node or configuration.daemon.node
     journal.configure(
         configuration.daemon.log_level,
-        form=_form(configuration),
+        form=configuration.daemon.log_format,
         file=sources.log_file,
         facility=sources.log_facility,
     )
     for warning in configuration.warnings:
         LOG.warning("%s", warning)
     privileges.require()
-    if configuration.pid_files is not None:
-        ours, worker = configuration.pid_files
-        sources = replace(
-            sources,
-            pid_file=sources.pid_file or ours,
-            worker_pid_file=sources.worker_pid_file or worker,
-        )
+    sources = sources.of_a_run(configuration)
     if wanted := sources.namespace or configuration.net_namespace:
         namespace.enter(wanted)
     lock = node_lock.take(node)
@@ -225,10 +226,6 @@ def _framed(defaults: GlobalDefs) -> Iterator[None]:
         yield
     finally:
         framing.run_once("shutdown_script", process.shutdown, process.shutdown_timeout, defaults)
-
-
-def _form(configuration: Configuration) -> journal.Form:
-    return "json" if configuration.daemon.log_format == "json" else "auto"
 
 
 def _fork(work: Callable[[], int]) -> int:
@@ -267,13 +264,15 @@ def _answer(sources: Sources, configuration: Configuration, node: str) -> int:
     return 0
 
 
-def _work(sources: Sources, configuration: Configuration, run: Run) -> int:
+def _work(
+    sources: Sources, configuration: Configuration, run: Run, reload_front: Callable[[], object]
+) -> int:
     """Be a worker; return its exit status."""
     try:
         if run.resumed:
             configuration = _reloaded(sources, configuration)
         scheduling.apply(configuration.globals.process)
-        asyncio.run(run_worker(sources, configuration, run))
+        asyncio.run(run_worker(sources, configuration, run, reload_front))
     except HaagentError as error:
         LOG.error("%s", error)  # noqa: TRY400 - written for the operator, without a traceback
         return error.exit_code

@@ -15,7 +15,7 @@ from haagent.agent.gate_record import GateRecord, Interval
 from haagent.agent.recordings import RecordingError, parameters_of
 from haagent.core.actions import OpenGate, SwapRegister
 from haagent.core.events import RegisterChanged, RegisterRead, RegisterSwapped
-from haagent.core.records import CLAIMS, BadRecord, ClaimRecord
+from haagent.core.records import CLAIMS, shown_claim
 from haagent.core.register import Record
 from haagent.core.units import MILLISECOND, Duration
 from haagent.effects.recording import Recording
@@ -204,7 +204,7 @@ def _held(event: object, node: str) -> Iterable[tuple[str, int]]:
     """Return the (claim, epoch) that an answer shows as this node's."""
     if not isinstance(event, RegisterSwapped | RegisterRead | RegisterChanged):
         return ()
-    claim = _claim(event.record) if event.name.startswith(CLAIMS) else None
+    claim = shown_claim(event.record) if event.name.startswith(CLAIMS) else None
     if claim is None or claim.holder is None or claim.holder.node != node:
         return ()
     return ((event.name.removeprefix(CLAIMS), claim.epoch),)
@@ -213,19 +213,12 @@ def _held(event: object, node: str) -> Iterable[tuple[str, int]]:
 def _bad_step(write: Write) -> Iterator[str]:
     if not write.name.startswith(CLAIMS):
         return
-    before, after = _claim(write.replaced), _claim(write.written)
+    before, after = shown_claim(write.replaced), shown_claim(write.written)
     if before is None or after is None:
         return
     grown = after.holder is None or after.holder == before.holder or after.epoch > before.epoch
     if after.epoch < before.epoch or not grown:
         yield f"{write.node} wrote epoch {after.epoch} to {write.name} over epoch {before.epoch} of another holder"
-
-
-def _claim(record: Record | None) -> ClaimRecord | None:
-    try:
-        return None if record is None else ClaimRecord.decode(record.value)
-    except BadRecord:
-        return None
 
 
 def _overlap(one: Passing, other: Passing, length: Duration) -> str:

@@ -12,11 +12,14 @@ import gc
 import logging
 import os
 import signal
+from collections.abc import Callable
 from typing import Any, assert_never
 
 from haagent.agent.commands import CHANGING, Commands
 from haagent.agent.companions import Companions
 from haagent.agent.dumps import Dumps
+from haagent.agent.gatekeeper import Gatekeeper
+from haagent.agent.housekeeping import Housekeeping
 from haagent.agent.parameters import (
     Run,
     Timing,
@@ -33,11 +36,12 @@ from haagent.agent.parameters import (
 )
 from haagent.agent.recordings import about, codec
 from haagent.agent.reloading import Reloader
-from haagent.agent.reporting import status_document
+from haagent.agent.remains import Remains
 from haagent.agent.sources import Sources
+from haagent.agent.unclaimed import UnclaimedMasters
 from haagent.config.model import ArbiterConfig, Configuration, VrrpInstance
 from haagent.control.server import ControlServer
-from haagent.control.snapshot import snapshot_path, socket_path, write_snapshot
+from haagent.control.snapshot import socket_path
 from haagent.core.actions import (
     Action,
     Actions,
@@ -66,14 +70,14 @@ from haagent.core.events import (
 from haagent.core.node import Node
 from haagent.core.parameters import NodeParameters
 from haagent.core.reports import Report, SessionChanged, Stopped
-from haagent.core.units import SECOND, Instant, to_seconds
+from haagent.core.units import to_seconds
 from haagent.effects.accept_filter import AcceptFilter
 from haagent.effects.addresses import Addresses
 from haagent.effects.announce_pace import PacedAnnouncer
 from haagent.effects.announcements import AnnouncementListener, Announcer
 from haagent.effects.arbitration import Arbitration, arbiter_options
 from haagent.effects.clock import Clock, Reading
-from haagent.effects.gate import Gate, Tier, open_gate
+from haagent.effects.gate import Gate, open_gate
 from haagent.effects.host_settings import HostSettings
 from haagent.effects.journal import Journal
 from haagent.effects.link_delays import LinkDelays
@@ -88,20 +92,23 @@ from haagent.effects.systemd import ServiceManager
 from haagent.effects.timer import Timer
 from haagent.effects.veto_scripts import VetoScripts
 from haagent.effects.watch import NetworkWatch
-from haagent.errors import EffectError, HaagentError
+from haagent.errors import HaagentError
 
 LOG = logging.getLogger("haagent.agent")
 STOP_PATIENCE = 3.0  # seconds for the arbiter to take the claims back at a clean stop
-HOUSEKEEPING = 1.0  # seconds between renewals of address lifetimes
-INSPECT_EVERY = 5  # rounds of housekeeping between looks at the gate, and snapshots if nothing happens
-SOON = 0.1  # seconds from a report to the snapshot that shows it
 
 
 class Worker:
-    """One worker of one run. ``start``, then ``finished`` is set when a clean stop is done."""
+    """One worker of one run. ``start``, then ``finished`` is set when a clean stop is done.
 
-    def __init__(self, sources: Sources, configuration: Configuration, run: Run) -> None:
+    ``reload_front`` has the front, the supervisor's other child, read the configuration again.
+    """
+
+    def __init__(
+        self, sources: Sources, configuration: Configuration, run: Run, reload_front: Callable[[], object]
+    ) -> None:
         self.sources, self.configuration, self.run = sources, configuration, run
+        self.reload_front = reload_front
         self.loop = asyncio.get_running_loop()
         self.finished = asyncio.Event()
         self.reloader = Reloader(self)
@@ -111,8 +118,8 @@ class Worker:
         self.service = ServiceManager()
         self.session_state = "starting"
         self.gate: Gate = open_gate(guards(configuration), mode=configuration.daemon.gate, keep=run.resumed)
+        self.gatekeeper = Gatekeeper(self)
         self.timer = Timer(self.loop, self._deadline)
-        self._armed: Instant | None = None
         self.addresses = Addresses(self.loop, self.deliver)
         self.sockets = VrrpSockets(self.loop, self.deliver)
         self.announcer = Announcer()
@@ -123,7 +130,7 @@ class Worker:
         self.journal = Journal(frozenset(script.name for script in configuration.scripts))
         self.notifier = Notifier(configuration, run.node, self.tell)
         self.vetoes = VetoScripts(configuration, run.node, self.deliver)
-        self.scripts = TrackScripts(configuration, self.deliver, self.tell)
+        self.scripts = TrackScripts(self.deliver, self.tell)
         self.dumps = Dumps(self)
         self.routes = Routes(configuration, self.tell)
         self.settings = HostSettings()
@@ -133,20 +140,19 @@ class Worker:
         self.arbitration: Arbitration | None = None
         self.control: ControlServer | None = None
         self.instances = {instance.name: instance for instance in configuration.instances}
-        parameters = node_parameters(configuration, run, self._resumable())
+        self.unclaimed = UnclaimedMasters()
+        self.remains = Remains(self)
+        parameters = node_parameters(configuration, run, self.remains.resumable())
         self.node = Node(parameters)
         self.recorder = self._open_recorder(parameters)
-        self._housekeeper: asyncio.TimerHandle | None = None
-        self._snapshot_due: asyncio.TimerHandle | None = None
-        self._snapshot_failed = False
-        self._rounds = 0
+        self.housekeeping = Housekeeping(self)
 
     # -- life
 
     async def start(self) -> None:
         """Take over or sweep what an earlier run left, then begin."""
         self.addresses.reconfigure(self.configuration.instances)
-        self._sweep()
+        self.remains.sweep()
         self.routes.start()
         self.settings.hold(host_settings(self.configuration))
         self.accept_filter.reconfigure(self.configuration.instances)
@@ -157,11 +163,11 @@ class Worker:
         self._open_arbitration()
         self.control = ControlServer(self.socket_path, Commands(self).handlers(), changing=CHANGING)
         await self.control.start()
-        self.scripts.start()
+        self.scripts.reconfigure(self.configuration)
         self.companions.start()
         self.deliver(Startup())
         self.peers.reconfigure(peers(self.configuration, self.run))
-        self._keep_house()
+        self.housekeeping.start()
         gc.collect()
         gc.freeze()  # the configuration lives as long as the worker; collections need not look at it
 
@@ -173,9 +179,7 @@ class Worker:
 
     async def aclose(self) -> None:
         """Close everything. After a clean stop nothing of ours is left on the host."""
-        for handle in (self._housekeeper, self._snapshot_due):
-            if handle is not None:
-                handle.cancel()
+        self.housekeeping.close()
         await self.scripts.aclose()
         await self.vetoes.aclose()
         await self.notifier.aclose()
@@ -187,7 +191,7 @@ class Worker:
         self.peers.close()
         await self.watch.aclose()
         self.link_delays.close()
-        self._remove_remains()
+        self.remains.remove()
         self.timer.close()
         self.listener.close()
         self.paced.close()
@@ -200,41 +204,6 @@ class Worker:
         if not self.finished.is_set():
             LOG.warning("stopping without the arbiter's answer: the claims end with their lease")
             self.finished.set()
-
-    def _remove_remains(self) -> None:
-        """Close, remove, and only then take the gate away."""
-        self.gate.close_all()
-        self.routes.close()
-        left = self.addresses.sweep()
-        if left:
-            LOG.warning("removed addresses that were still there: %s", ", ".join(left))
-        self.addresses.remove_interfaces()
-        self.accept_filter.close()
-        self.settings.close()
-        self.gate.remove()
-
-    def _resumable(self) -> tuple[tuple[str, int], ...]:
-        """Return the claims that the gate of the worker before us still has open."""
-        if not self.run.resumed:
-            return ()
-        adopted = self.gate.adopt()
-        if adopted.deadline <= self.clock.read().boot:
-            return ()
-        return tuple(adopted.epochs.items())
-
-    def _sweep(self) -> None:
-        resumed = {claim for claim, _ in self.node.parameters.resume}
-        groups = [group for group in self.node.groups.values() if group.name in resumed]
-        self.routes.sweep(keep=[member.name for group in groups for member in group.members])
-        if not resumed:
-            left = self.addresses.sweep()
-            if left:
-                LOG.info("removed addresses left by an earlier run: %s", ", ".join(left))
-        for group in self.node.groups.values():
-            if group.name not in resumed:
-                self.gate.close(group.name)
-                for member in group.members:
-                    self.addresses.remove(member.name)
 
     # -- the loop
 
@@ -287,14 +256,14 @@ class Worker:
             case AnnounceAddresses(instance, rounds):
                 self._announce(instance, rounds)
             case InstallAddresses(instance):
-                self.addresses.install(instance, self._lifetime())
+                self.addresses.install(instance, self.timing.address_lifetime)
                 self.routes.install(instance)
             case RemoveAddresses(instance):
                 self.paced.forget(instance)
                 self.routes.remove(instance)
                 self.addresses.remove(instance)
             case ExtendGate() | OpenGate() | CloseGate():
-                self._work_the_gate(action, reading)
+                self.gatekeeper.perform(action, reading)
             case ReadRegister() | SwapRegister():
                 if self.arbitration is not None:
                     self.arbitration.perform(action)
@@ -306,20 +275,6 @@ class Worker:
                 self.vetoes.ask(action)
             case _:
                 assert_never(action)
-
-    def _work_the_gate(self, action: ExtendGate | OpenGate | CloseGate, reading: Reading) -> None:
-        try:
-            match action:
-                case ExtendGate(until):
-                    self.gate.extend(max(0, reading.boottime(until)) if until else 0)
-                case OpenGate(claim, epoch):
-                    self.gate.open(claim, epoch)
-                case CloseGate(claim):
-                    self.gate.close(claim)
-        except EffectError as error:
-            # It says that everything is closed now. Prove the claims and open again, in a turn of its own.
-            LOG.error("gate: %s", error)  # noqa: TRY400 - a traceback would tell the operator less
-            self.loop.call_soon(self.deliver, ClockDoubted(f"the gate was lost: {error}"))
 
     def _announce(self, instance: str, rounds: int) -> None:
         configured = self.instances.get(instance)
@@ -337,8 +292,7 @@ class Worker:
         self.companions.read(report)
         self.dumps.read(report)
         self.recorder.urgent()
-        if self._snapshot_due is None and self._housekeeper is not None:
-            self._snapshot_due = self.loop.call_later(SOON, self._write_snapshot)
+        self.housekeeping.reported()
 
     # -- the host
 
@@ -355,45 +309,7 @@ class Worker:
         if not event.up:
             self.addresses.interface_down(event.interface)
         elif not carries_virtual_mac(self.configuration, event.interface):
-            self.gate.reconfigure(guards(self.configuration))
-
-    def _lifetime(self) -> int:
-        """Return the lifetime of addresses: whole seconds that outlive the lease, so that it is never the first to end."""
-        return -(-self.timing.lease // SECOND) + 1
-
-    def _keep_house(self) -> None:
-        """Renew address lifetimes while the session lives, write the snapshot, pet the watchdog."""
-        if self.node.session.live(self.clock.read().now):
-            self.addresses.refresh(self._lifetime())
-        self.routes.check()
-        self.service.watchdog()
-        self._rounds += 1
-        if self._rounds % INSPECT_EVERY == 0:
-            self._mend_gate()
-            self._write_snapshot()
-        self._housekeeper = self.loop.call_later(HOUSEKEEPING, self._keep_house)
-
-    def _mend_gate(self) -> None:
-        """Put back what somebody took off our interfaces."""
-        problems = self.gate.status().problems
-        if problems and self.gate.tier not in (Tier.LIFETIME, Tier.OFF):
-            LOG.warning("mending the gate: %s", "; ".join(problems))
-            self.gate.reconfigure(guards(self.configuration))
-
-    def _write_snapshot(self) -> None:
-        if self._snapshot_due is not None:
-            self._snapshot_due.cancel()
-            self._snapshot_due = None
-        try:
-            write_snapshot(snapshot_path(self.socket_path), status_document(self))
-        except OSError as error:
-            if not self._snapshot_failed:
-                LOG.warning(
-                    "status snapshot not written: %s; who reads the file takes this agent for dead", error
-                )
-            self._snapshot_failed = True
-        else:
-            self._snapshot_failed = False
+            self.gatekeeper.guard(self.reloader.in_force())
 
     # -- the arbiter
 
@@ -436,9 +352,11 @@ class Worker:
         return Recorder(path, about(self.run, parameters), codec())
 
 
-async def run_worker(sources: Sources, configuration: Configuration, run: Run) -> None:
+async def run_worker(
+    sources: Sources, configuration: Configuration, run: Run, reload_front: Callable[[], object]
+) -> None:
     """Run one worker until it is asked to stop (SIGTERM, SIGINT). SIGHUP reloads. Raises HaagentError."""
-    worker = Worker(sources, configuration, run)
+    worker = Worker(sources, configuration, run, reload_front)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_crash)
     try:

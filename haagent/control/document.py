@@ -26,7 +26,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ArbiterStatus:
-    """The node's session. ``kind`` is the plugin's name ("none": plain VRRP), ``state`` its last SessionChanged."""
+    """The node's session. ``kind`` is the plugin's name ("none": plain VRRP).
+
+    ``state`` is live, idle (nothing to hold, as on a BACKUP), lapsed, unavailable or suspended; ``renewed_boot_ns`` counts the
+    peers' promises, ``answered_boot_ns`` only what the arbiter itself answered; ``error``: why it did not answer the last time.
+    """
 
     kind: str = "none"
     state: str = ""
@@ -35,6 +39,7 @@ class ArbiterStatus:
     lease_ns: int = 0
     deadline_boot_ns: int | None = None
     renewed_boot_ns: int | None = None
+    answered_boot_ns: int | None = None
     latency_last_ns: int | None = None
     latency_worst_ns: int | None = None
     error: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from haagent.control.document import Status
+from haagent.control.document import ArbiterStatus, Status
 from haagent.control.view import View, seconds
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -28,7 +28,9 @@ _HELP = {
     "haagent_gate_open": "Whether the kernel passes the claim's traffic now.",
     "haagent_gate_info": "The mechanism of the gate.",
     "haagent_gate_seconds_left": "How long the kernel would go on passing traffic by itself.",
-    "haagent_arbiter_session_live": "Whether this node's session with the arbiter is live.",
+    "haagent_arbiter_reachable": "Whether the arbiter answered what this node asked it last.",
+    "haagent_arbiter_silence_seconds": "How long ago the arbiter answered this node last.",
+    "haagent_arbiter_session_live": "Whether this node's session is live; a BACKUP's need not be.",
     "haagent_arbiter_lease_seconds": "The length of the lease.",
     "haagent_arbiter_latency_seconds": "How long a renewal took: the last and the worst one.",
     "haagent_tracker_up": "Whether a tracked thing is up.",
@@ -67,6 +69,7 @@ def _samples(view: View) -> Iterator[Sample]:
     yield from _of_node(view, view.status)
     yield from _of_instances(view)
     yield from _of_gate(view, view.status)
+    yield from _of_arbiter(view, view.status.arbiter)
     yield from _of_others(view, view.status)
 
 
@@ -79,7 +82,7 @@ def _of_node(view: View, status: Status) -> Iterator[Sample]:
 
 def _of_instances(view: View) -> Iterator[Sample]:
     for one in view.instances:
-        labels = {"instance": one.name}
+        labels = {"vrrp_instance": one.name}  # `instance` is Prometheus's own: the address it asked
         yield "haagent_instance_master", labels, view.is_master(one)
         for state in STATES:
             yield "haagent_instance_state", {**labels, "state": state}, one.state == state
@@ -97,13 +100,20 @@ def _of_gate(view: View, status: Status) -> Iterator[Sample]:
     yield "haagent_gate_seconds_left", {}, seconds(max(0, left))
 
 
-def _of_others(view: View, status: Status) -> Iterator[Sample]:
-    arbiter = status.arbiter
-    yield "haagent_arbiter_session_live", {"kind": arbiter.kind}, view.alive and arbiter.state == "live"
-    yield "haagent_arbiter_lease_seconds", {"kind": arbiter.kind}, seconds(arbiter.lease_ns)
+def _of_arbiter(view: View, arbiter: ArbiterStatus) -> Iterator[Sample]:
+    labels = {"kind": arbiter.kind}
+    if arbiter.kind != "none":
+        yield "haagent_arbiter_reachable", labels, view.alive and not arbiter.error
+    if arbiter.answered_boot_ns is not None:
+        yield "haagent_arbiter_silence_seconds", labels, seconds(max(0, view.now - arbiter.answered_boot_ns))
+    yield "haagent_arbiter_session_live", labels, view.alive and arbiter.state == "live"
+    yield "haagent_arbiter_lease_seconds", labels, seconds(arbiter.lease_ns)
     for which, latency in (("last", arbiter.latency_last_ns), ("worst", arbiter.latency_worst_ns)):
         if latency is not None:
-            yield "haagent_arbiter_latency_seconds", {"kind": arbiter.kind, "which": which}, seconds(latency)
+            yield "haagent_arbiter_latency_seconds", {**labels, "which": which}, seconds(latency)
+
+
+def _of_others(view: View, status: Status) -> Iterator[Sample]:
     for tracker in status.trackers:
         yield "haagent_tracker_up", {"tracker": tracker.name, "kind": tracker.kind}, tracker.up is True
     for peer in status.peers:

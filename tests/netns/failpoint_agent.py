@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +172,11 @@ def install(order: Path) -> None:
     failpoint = Failpoint(order)
 
     class FailpointWorker(Worker):
-        def __init__(self, sources: Sources, configuration: Configuration, run: Run) -> None:
+        def __init__(
+            self, sources: Sources, configuration: Configuration, run: Run, reload_front: Callable[[], object]
+        ) -> None:
             self._points = Points(run.node)
-            super().__init__(sources, configuration, run)
+            super().__init__(sources, configuration, run, reload_front)
             self.node = WatchedNode(self.node, self._points, failpoint)  # type: ignore[assignment]
 
         def deliver(self, event: Event) -> None:

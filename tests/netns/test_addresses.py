@@ -15,7 +15,8 @@ import pytest
 from pyroute2 import AsyncIPRoute
 from wire import NEAR, Wire, inside, needs_namespaces, run, until, wire
 
-from haagent.config.model import Unicast, VirtualAddress, VrrpInstance
+from haagent.config.model import Unicast, VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.events import (
     AddressesInstalled,
     AddressesRemoved,

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from wire import FAR, FAR_MAC, NEAR, Wire, inside, needs_namespaces, run, until, wire
 
-from haagent.config.model import Unicast, VirtualAddress, VrrpInstance
+from haagent.config.model import Unicast, VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.events import AdvertisementReceived, PacketDiscarded
 from haagent.core.packet import Packet, decode, encode, split_ipv4
 from haagent.core.units import SECOND

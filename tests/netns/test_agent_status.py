@@ -210,3 +210,19 @@ def test_without_bpf_the_gate_is_nftables_and_status_says_so(bare: Lab):
     agent.process.thaw()  # type: ignore[union-attr]
     assert last - frozen < 0.5e9  # plain VRRP: three silent intervals
     agent.stop()
+
+
+def test_a_backup_tells_when_the_master_calls_the_same_thing_by_another_name():
+    with lab(1) as made:
+        made.agent("node1", keepalived_conf(SPEC, "node1").replace("vrrp_instance VI_1", "vrrp_instance WEB"))
+        made.wait_owner("node1")
+        backup = made.agent("node2")
+        (warning,) = eventually(lambda: backup.shown()["warnings"], patience=30)
+        assert (
+            f"{made.topology.node('node1').lan4} is MASTER of VI_1, but nobody holds the claim 'VI_1'"
+            in warning
+        )
+        assert "(node1 claims WEB)" in warning
+        assert any(
+            record["level"] == "WARNING" and warning in record["message"] for record in backup.records()
+        )

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from wire import FAR_MAC, NEAR_MAC, Wire, inside, needs_namespaces, run, until, wire
 
-from haagent.config.model import VirtualAddress, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.events import ForeignAnnouncement
 from haagent.core.frames import gratuitous_arp, neighbor_advertisement
 from haagent.effects.announcements import AnnouncementListener, Announcer

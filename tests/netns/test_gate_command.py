@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from gate_lab import Wire, guard, inside
 
+from haagent.agent import node_lock
 from haagent.cli.gate import gate as command
 from haagent.core.units import SECOND
 from haagent.effects.gate import boot_now, open_gate
@@ -43,6 +44,8 @@ def test_it_shows_what_hangs_and_clears_it_only_when_told_to(wire: Wire) -> None
         assert f"{WEB.claim} (epoch 7)" in shown
         assert "unless renewed" in shown
         assert ask("clear")[0] == 64
+        with node_lock.take("test"):  # as an agent has it
+            assert ask("clear", "--yes")[0] == 69
         assert f"{WEB.claim} (epoch 7)" in ask("status")[1]
         status, cleared = ask("clear", "--yes")
         assert status == 0

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,23 @@ def test_orphans_are_adopted_and_ended_with_theirs():
     assert (killed, after) == ("True", "0")
 
 
+def test_a_process_that_ends_by_itself_is_left_alone():
+    """What it was asked to write may still be under way."""
+    said = in_a_process_of_its_own("""
+        import asyncio, os
+        from arbiters.shared_file.channel import Channel
+        from haagent.agent import orphans
+        async def main():
+            channel = await Channel.start()
+            script = await asyncio.create_subprocess_exec("sleep", "300")
+            print(orphans.kill(), orphans.children() == {channel.pid})
+            await channel.aclose(5.0)
+            print(orphans.children())
+        asyncio.run(main())
+    """)
+    assert said.split() == ["1", "True", "set()"]
+
+
 def test_without_adopting_nothing_is_ours_to_end():
     said = in_a_process_of_its_own("""
         import subprocess
@@ -99,6 +117,76 @@ def test_missing_capabilities_are_named(monkeypatch: pytest.MonkeyPatch, held: i
 def test_enough_capabilities_are_enough(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(privileges, "effective_capabilities", lambda: 1 << 12 | 1 << 13)
     privileges.require()
+
+
+def test_a_worker_that_is_asked_to_reload_has_the_front_started_and_then_told():
+    said = in_a_process_of_its_own("""
+        import os, signal
+        from haagent.agent import supervisor
+        from haagent.agent.parameters import Run
+        from haagent.agent.sources import Sources
+        from haagent.config.model import Configuration, Daemon, GlobalDefs
+
+        ready, told = os.pipe()
+
+        def answer(*_):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+            os.write(told, b"started ")
+            signal.sigwait([signal.SIGHUP])
+            os.write(told, b"reloaded")
+            return 0
+
+        def work(_sources, _configuration, _run, reload_front):
+            for expected in (b"started ", b"reloaded"):
+                reload_front()
+                assert os.read(ready, 8) == expected
+                print(expected.decode(), end="", flush=True)
+            return 0
+
+        supervisor._answer, supervisor._work = answer, work
+        nothing_to_listen_on = Configuration(GlobalDefs(), (), (), (), None, None, Daemon("a"))
+        print(supervisor.Supervisor(Sources(()), nothing_to_listen_on, Run("a", "1f", "host")).supervise())
+    """)
+    assert said == "started reloaded0\n"
+
+
+def started(file: Path, settings: str, instead: str) -> str:
+    """Start an agent with ``settings`` as far as its supervisor, which does ``instead`` of its work; return what it printed."""
+    file.write_text(f"haagent {{\n node a\n {settings}\n}}\n")
+    return in_a_process_of_its_own(f"""
+        import logging
+        from contextlib import ExitStack
+        from pathlib import Path
+        from haagent.agent import supervisor
+        from haagent.agent.sources import Sources
+
+        class Instead:
+            def __init__(self, sources, configuration, run):
+                self.sources = sources
+            def supervise(self):
+                file, sources, handlers = Path({str(file)!r}), self.sources, logging.getLogger("haagent").handlers
+                print({instead})
+                return 0
+
+        supervisor.Supervisor = Instead
+        supervisor.privileges.require = lambda: None
+        supervisor.node_lock.take = lambda node: ExitStack()
+        supervisor.run_agent(Sources((Path({str(file)!r}),)))
+    """).strip()
+
+
+def test_an_agent_keeps_the_control_socket_it_started_with(tmp_path: Path):
+    change = "file.write_text('haagent { control_socket /run/new.sock }')"
+    instead = f"{change} and sources.load().daemon.control_socket"
+    assert started(tmp_path / "c.conf", "control_socket /run/old.sock", instead) == "/run/old.sock"
+
+
+@pytest.mark.parametrize(
+    ("settings", "formatter"), [("", "JsonFormatter"), ("log_format human", "HumanFormatter")]
+)
+def test_a_form_of_the_log_that_is_named_wins(tmp_path: Path, settings: str, formatter: str):
+    """A pipe gets JSON by itself."""
+    assert started(tmp_path / "c.conf", settings, "type(handlers[0].formatter).__name__") == formatter
 
 
 def test_children_are_pids_of_this_process():

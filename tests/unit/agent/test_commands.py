@@ -1,4 +1,4 @@
-"""Commands that fail half way: the worker must not go on as if nothing had happened."""
+"""Commands that fail half way: the worker must not go on as if nothing had happened. And a reload that is refused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from haagent.agent.commands import Commands
 from haagent.agent.reloading import Reloader
 from haagent.agent.worker import Worker
+from haagent.config.model import Configuration, Daemon, GlobalDefs
 from haagent.control.client import RefusedError, request
 from haagent.control.server import ControlServer
 
@@ -21,7 +22,12 @@ class FailingWorker:
         self.loop = asyncio.get_running_loop()
         self.crashes: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _loop, context: self.crashes.append(context))
+        self.configuration = Configuration(GlobalDefs(), (), (), (), None, None, Daemon("n1"))
         self.reloader = Reloader(cast("Worker", self))
+        self.front_reloads = 0
+
+    def reload_front(self) -> None:
+        self.front_reloads += 1
 
     def deliver(self, _event: object) -> None:
         raise KeyError("eth0")
@@ -56,3 +62,12 @@ async def test_a_reload_that_fails_half_way_ends_the_worker(failing, tmp_path) -
     with pytest.raises(RefusedError):
         await ask(failing, str(tmp_path / "n1.sock"), "reload")
     assert any(isinstance(crash.get("exception"), KeyError) for crash in failing.crashes)
+
+
+async def test_a_reload_reaches_the_front_whatever_becomes_of_the_worker_s(failing, tmp_path) -> None:
+    path = str(tmp_path / "n1.sock")
+    await ask(failing, path, "pause")
+    assert failing.front_reloads == 0
+    with pytest.raises(RefusedError):
+        await ask(failing, path, "reload")
+    assert failing.front_reloads == 1

@@ -8,16 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from haagent.agent.parameters import Run, electors, kept_for, node_parameters, peers, timing
-from haagent.config.model import (
-    ArbiterConfig,
-    Configuration,
-    Daemon,
-    GlobalDefs,
-    Peer,
-    Peers,
-    VirtualAddress,
-    VrrpInstance,
-)
+from haagent.config.model import ArbiterConfig, Configuration, Daemon, GlobalDefs, Peer, Peers, VrrpInstance
+from haagent.config.network_model import VirtualAddress
 from haagent.core.units import MILLISECOND, SECOND, Duration
 
 RUN = Run("a", "i", "host")

@@ -64,6 +64,22 @@ async def test_without_a_gate_in_the_kernel_the_agents_own_word_of_this_moment_c
         await server.aclose()
 
 
+async def test_another_control_socket_in_the_files_counts_only_at_the_next_start(tmp_path) -> None:
+    file = tmp_path / "haagent.conf"
+    file.write_text(f"haagent {{\n node web-a\n control_socket {tmp_path}/old.sock\n}}\n")
+    start = Sources((file,), run_directory=str(tmp_path))
+    sources = start.of_a_run(start.load())
+    served = Front(sources, sources.load(), "web-a")
+    write_snapshot(str(tmp_path / "old.json"), status(left=SECOND))
+    for changed in (f"control_socket {tmp_path}/new.sock", ""):
+        file.write_text(f"haagent {{\n node web-a\n {changed}\n log_level debug\n}}\n")
+        await served._reload()
+        assert served._configuration.daemon.log_level == "debug"
+        assert (await served.view()).status is not None
+    again = Sources((file,), run_directory=str(tmp_path))
+    assert again.of_a_run(again.load()).load().daemon.control_socket == str(tmp_path / "web-a.sock")
+
+
 async def test_an_agent_that_hangs_is_no_master_and_is_not_waited_for(tmp_path) -> None:
     write_snapshot(snapshot_path(str(tmp_path / "web-a.sock")), status(left=60 * SECOND))
 

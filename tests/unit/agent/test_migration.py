@@ -77,3 +77,36 @@ def test_the_drop_in_runs_both_files(tmp_path: Path) -> None:
         f"ExecStart=haagent run -f {tmp_path}/keepalived.conf -f /etc/x.conf\n"
         in migration(tmp_path, PLAIN).drop_in
     )
+
+
+ETCD = "arbiter etcd {\nendpoints e1:2379\ndomain web\n}\n"
+QUORUM = (
+    "arbiter quorum {\netcd { endpoints e1:2379 }\nfile { endpoints /mnt/v }\nwitness { endpoints w:1 }\n}\n"
+)
+
+
+@pytest.mark.parametrize("block", [ETCD, QUORUM])
+def test_an_arbiter_block_that_is_there_is_not_proposed_again(tmp_path: Path, block: str) -> None:
+    file = tmp_path / "keepalived.conf"
+    file.write_text(block + PLAIN)
+    configuration = load([file])
+    own = configuration.arbiter
+    made = migrate(configuration, [str(file)], placeholder=False, extra="/etc/x.conf", own=own)
+    assert made.additions.startswith(f"# the arbiter block stays as it is ({file}:1:9)\n")
+    (tmp_path / "haagent.conf").write_text(made.additions)
+    assert load([file, tmp_path / "haagent.conf"]).arbiter == own
+
+
+def test_another_arbiter_than_the_files_is_a_comment_for_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "keepalived.conf"
+    file.write_text(ETCD + PLAIN)
+    own = load([file]).arbiter
+    other = load([file], arbiter="etcd://e9:2379/web?ca=/etc/ca.pem")
+    made = migrate(other, [str(file)], placeholder=False, extra="/etc/x.conf", own=own)
+    comment, _, _ = made.additions.partition("\n\n")
+    assert comment.splitlines()[0] == f"# In place of the arbiter block that is there ({file}:1:9):"
+    assert all(line.startswith("# ") for line in comment.splitlines())
+    (tmp_path / "haagent.conf").write_text(made.additions)
+    assert load([file, tmp_path / "haagent.conf"]).arbiter == own
+    file.write_text("\n".join(line[2:] for line in comment.splitlines()[1:]) + PLAIN)
+    assert load([file]).arbiter == other.arbiter

@@ -27,6 +27,12 @@ sys.stdin.read()
 """
 
 
+@pytest.fixture(autouse=True)
+def a_namespace_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the lock that all agents of a namespace want is concerned."""
+    monkeypatch.setattr(node_lock, "NAMESPACE", f"lock-of-{NODE}")
+
+
 @contextmanager
 def held_by(uid: int) -> Iterator[None]:
     with subprocess.Popen(
@@ -46,6 +52,31 @@ def test_a_second_agent_is_kept_out_until_the_first_has_ended() -> None:
     with node_lock.take(NODE), pytest.raises(EffectError):
         node_lock.take(NODE)
     node_lock.take(NODE).close()
+
+
+def test_an_agent_of_another_node_is_kept_out_too_and_holds_nothing_then() -> None:
+    with node_lock.take(NODE), pytest.raises(EffectError, match="one gate for both"):
+        node_lock.take(f"{NODE}-2")
+    with node_lock.take(f"{NODE}-2"):
+        pass
+
+
+def test_who_is_no_agent_keeps_agents_out_and_is_told_who_has_the_lock() -> None:
+    with (
+        node_lock.take(NODE),
+        pytest.raises(EffectError, match=rf"process {os.getpid()} of uid {os.geteuid()}$"),
+    ):
+        node_lock.keep_agents_out()
+    with node_lock.keep_agents_out(), pytest.raises(EffectError, match="one gate for both"):
+        node_lock.take(NODE)
+    node_lock.take(NODE).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")
+def test_a_stranger_with_the_lock_may_hide_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_lock, "NAMESPACE", f"haagent/{NODE}")
+    with held_by(65534), pytest.raises(EffectError, match="of uid 65534"):
+        node_lock.keep_agents_out()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")

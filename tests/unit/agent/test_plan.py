@@ -188,6 +188,8 @@ class TestMargins:
             40_000_000, abs=10_000
         )  # 2.2 - 1.98 / (1 - 0.083333)
         assert by_tier[Tier.NFTABLES].left == by_tier[Tier.BPF].slewed - 6 * MILLISECOND
+        # The lease in whole seconds, 1 s more, and what the kernel takes; less lease, guard and renewal:
+        assert by_tier[Tier.LIFETIME].lateness == (2_000 + 1_000 + 500 - (2_000 - 20 - 500)) * MILLISECOND
         assert by_tier[Tier.LIFETIME].left < 0, "an address lifetime alone keeps no promise"
 
     @pytest.mark.parametrize(

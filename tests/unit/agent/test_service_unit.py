@@ -16,7 +16,7 @@ import haagent
 UNIT = Path(haagent.__file__).with_name("haagent.service")
 WORK = """
 import os, sys
-from haagent.config.model import NotifyFifo
+from haagent.config.command_model import NotifyFifo
 from haagent.effects.confinement import become_nobody
 from haagent.effects.fifo import _give
 os.mkfifo(sys.argv[1], 0o600)
@@ -33,6 +33,13 @@ def bounding_set() -> list[str]:
         word for line in lines if line.startswith("CapabilityBoundingSet=") for word in line[22:].split()
     ]
     return ["-all", *(word.lower().replace("cap_", "+") for word in words)]
+
+
+def test_the_unit_and_the_page_say_the_same_of_services_behind_the_address() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "haproxy.md"
+    for text in (UNIT.read_text(), page.read_text()):
+        assert "After=haproxy.service" in text
+        assert "Before=haproxy.service" not in text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: takes capabilities away from it")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from haagent.control import metrics
 from haagent.control.agent_check import line
 from haagent.control.document import ArbiterStatus, TrackerStatus
 from haagent.control.endpoints import respond
@@ -127,23 +130,52 @@ def samples(at: View) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def test_the_metrics_are_what_prometheus_reads() -> None:
     found = samples(view(*BOTH, opened={"web_a": 1_234_567_890_123}))
-    assert found["haagent_instance_master", (("instance", "web_a"),)] == 1
-    assert found["haagent_instance_master", (("instance", "web_b"),)] == 0
-    assert found["haagent_instance_epoch", (("instance", "web_a"),)] == 1_234_567_890_123
-    assert found["haagent_instance_state", (("instance", "web_b"), ("state", "BACKUP"))] == 1
+    assert found["haagent_instance_master", (("vrrp_instance", "web_a"),)] == 1
+    assert found["haagent_instance_master", (("vrrp_instance", "web_b"),)] == 0
+    assert found["haagent_instance_epoch", (("vrrp_instance", "web_a"),)] == 1_234_567_890_123
+    assert found["haagent_instance_state", (("state", "BACKUP"), ("vrrp_instance", "web_b"))] == 1
     assert found["haagent_gate_open", (("claim", "web_a"),)] == 1
     assert found["haagent_gate_seconds_left", ()] == 1
     assert found["haagent_arbiter_latency_seconds", (("kind", "etcd"), ("which", "worst"))] == 0.009
     assert found["haagent_tracker_up", (("kind", "haproxy"), ("tracker", "haproxy web"))] == 0
     assert found["haagent_peer_silence_seconds", (("peer", "web-b"),)] == 1
-    assert samples(view(MASTER, opened={}))["haagent_instance_master", (("instance", "web"),)] == 0
+    assert samples(view(MASTER, opened={}))["haagent_instance_master", (("vrrp_instance", "web"),)] == 0
     assert samples(NOBODY) == {("haagent_up", ()): 0}
+
+
+@pytest.mark.parametrize(
+    ("at", "reachable", "silence"),
+    [
+        (view(BACKUP, arbiter=ArbiterStatus("etcd", "idle", answered_boot_ns=NOW - 3 * SECOND)), 1, 3),
+        (view(MASTER, arbiter=ArbiterStatus("etcd", "live", answered_boot_ns=NOW - 40 * SECOND, error="x")), 0, 40),
+        (view(BACKUP, arbiter=ArbiterStatus("etcd", "idle", error="not opened yet")), 0, None),
+        (view(BACKUP, age=OLD, arbiter=ArbiterStatus("etcd", "idle", answered_boot_ns=NOW - OLD)), 0, 7),
+        (view(MASTER, arbiter=ArbiterStatus("none", "plain VRRP")), None, None),
+    ],
+)  # fmt: skip
+def test_an_arbiter_that_is_away_is_seen_although_failsafe_keeps_the_session_alive(
+    at: View, reachable: int | None, silence: int | None
+) -> None:
+    found = {name: value for (name, _), value in samples(at).items()}
+    assert found.get("haagent_arbiter_reachable") == reachable
+    assert found.get("haagent_arbiter_silence_seconds") == silence
+
+
+def test_no_label_is_one_of_prometheuss_own() -> None:
+    assert not {key for _, labels in samples(view(*BOTH)) for key, _ in labels} & {"instance", "job"}
+
+
+def test_every_metric_is_on_the_page() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "http.md").read_text()
+    named = set(re.findall(r"`(haagent_\w+|\.\.\._\w+)`", page))
+    named |= {f"haagent_instance{one.removeprefix('...')}" for one in named if one.startswith("...")}
+    assert metrics._HELP.keys() == {one for one in named if not one.startswith("...")}
 
 
 def test_a_label_cannot_break_out_of_its_line() -> None:
     name = 'a"b\\c\nhaagent_up 1'
     found = samples(view(instance(name, "BACKUP")))
-    assert found["haagent_instance_master", (("instance", name),)] == 0
+    assert found["haagent_instance_master", (("vrrp_instance", name),)] == 0
     assert found["haagent_up", ()] == 1
 
 
