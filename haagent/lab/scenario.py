@@ -61,8 +61,12 @@ def _cut_vrrp(cluster: Cluster, owner: str) -> Fault:
     return faults.cut_vrrp(cluster.topology, cluster.topology.node(owner))
 
 
-def _deaf(cluster: Cluster, owner: str) -> Fault:
+def _mute(cluster: Cluster, owner: str) -> Fault:
     return faults.cut_vrrp(cluster.topology, cluster.topology.node(owner), ("from",))
+
+
+def _deaf(cluster: Cluster, owner: str) -> Fault:
+    return faults.cut_vrrp(cluster.topology, cluster.topology.node(owner), ("to",))
 
 
 def _partition(cluster: Cluster, owner: str) -> Fault:
@@ -109,7 +113,8 @@ SCENARIOS = {
         Scenario("freeze", "SIGSTOP of the MASTER's daemon", (_freeze,)),
         Scenario("stop", "graceful stop of the MASTER's daemon", (_stop,)),
         Scenario("cut-vrrp", "only VRRP lost between the nodes: the classic split brain", (_cut_vrrp,)),
-        Scenario("deaf", "the MASTER's adverts lost, its peer's heard: a one-way split", (_deaf,)),
+        Scenario("mute", "the MASTER's adverts lost, its peers' heard: a one-way split", (_mute,)),
+        Scenario("deaf", "the peers' adverts do not reach the MASTER: the other way", (_deaf,)),
         Scenario("partition", "the MASTER cut from peers and arbiter, clients still reach it", (_partition,)),
         Scenario("isolate", "the MASTER cut from everybody", (_isolate,)),
         Scenario("cut-arbiter", "the MASTER cut from the arbiter only", (_cut_arbiter,)),

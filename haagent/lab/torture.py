@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from haagent.core.units import MILLISECOND, SECOND, Duration, Instant
-from haagent.lab.budget import Bounds, Budget, budget
+from haagent.lab.budget import NO_BUDGET, Bounds, Budget, budget
 from haagent.lab.cluster import Cluster
 from haagent.lab.evidence import Evidence
 from haagent.lab.namespaces import LabError
@@ -24,7 +24,6 @@ from haagent.lab.timekeeping import keeping_time
 from haagent.lab.verdict import Verdict, judge
 from haagent.lab.windows import SETTLED, cut
 
-NO_BUDGET = Budget(None, None)
 ARBITER_PATIENCE: Duration = 120 * SECOND  # ZooKeeper's own elections back off to a minute
 
 

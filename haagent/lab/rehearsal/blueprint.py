@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_interface
 
-from haagent.config.model import IPAddress, VirtualAddress, VrrpInstance
+from haagent.config.model import VrrpInstance
+from haagent.config.network_model import IPAddress, VirtualAddress
 from haagent.lab.namespaces import LabError
 from haagent.lab.observers import Watch
 from haagent.lab.rehearsal.findings import Findings

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from haagent.core.units import SECOND
+from haagent.lab import budget as allow
 from haagent.lab.arbiter import breakable
+from haagent.lab.budget import Rule
 from haagent.lab.namespaces import LabError
 from haagent.lab.rehearsal import aiming
-from haagent.lab.rehearsal import allowances as allow
 from haagent.lab.rehearsal.aiming import Make, after_arbiter, at, foreign, scripts, staged
-from haagent.lab.rehearsal.allowances import Allow
 from haagent.lab.rehearsal.stage import SCRIPTLESS, Stage
 
 Needs = Callable[[Stage], str]
@@ -81,7 +81,7 @@ class Entry:
     says: str
     scenarios: tuple[int, ...]
     make: Make
-    allow: Allow = allow.nothing
+    allow: Rule = allow.nothing
     needs: Needs = _always
     quick: bool = False
     hold: float = 1.0
@@ -105,14 +105,14 @@ PROCESSES = (
     Entry("cold-start", "all nodes started in the same instant", (29,), aiming.cold_start, allow.unplanned),
 )  # fmt: skip
 NETWORK = (
-    Entry("partition", "the MASTER cut from peers and arbiter; clients still reach it", (1, 4), at("owner", "partition"), allow.given_up, quick=True),
+    Entry("partition", "the MASTER cut from peers and arbiter; clients still reach it", (1, 4), at("owner", "partition"), allow.parted, quick=True),
     Entry("cut-vrrp", "only VRRP lost: the classic split", (1,), at("owner", "cut-vrrp"), quick=True),
     Entry("link-down", "the MASTER's cable pulled", (34,), at("owner", "link-down"), allow.died, quick=True),
     Entry("mute", "the MASTER's adverts lost, its peers' heard", (9,), at("owner", "mute")),
     Entry("deaf", "the peers' adverts do not reach the MASTER", (9,), at("owner", "deaf")),
     Entry("deaf-other", "a BACKUP does not hear the MASTER", (9,), at("other", "deaf")),
     Entry("ring", "every node hears one other only", (11,), aiming.ring, needs=_three_nodes),
-    Entry("isolate", "the MASTER cut from everybody, then healed", (4,), at("owner", "isolate"), allow.died),
+    Entry("isolate", "the MASTER cut from everybody, then healed", (4,), at("owner", "isolate"), allow.isolated),
     Entry("cut-lan", "the MASTER's networks dead, carrier up", (4, 9), at("owner", "cut-lan"), allow.unreachable),
     Entry("cut-lan-out", "what the MASTER sends is lost", (9,), at("owner", "cut-lan-out"), allow.unreachable),
     Entry("cut-lan-in", "what the MASTER should get is lost", (9,), at("owner", "cut-lan-in"), allow.unreachable),

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
 
 from haagent.core.units import Duration
-from haagent.lab import page
-from haagent.lab.rehearsal import allowances, timeline
-from haagent.lab.rehearsal.allowances import Allow
+from haagent.lab import budget, page
+from haagent.lab.budget import Rule
+from haagent.lab.rehearsal import timeline
 from haagent.lab.rehearsal.findings import Finding
 from haagent.lab.rehearsal.reporting import PlanLine, Report
 from haagent.lab.rehearsal.running import Rehearsal, Scene
 from haagent.lab.rehearsal.verdicts import basis, good, headline
 from haagent.lab.report import in_words
 
-# Which line of `haagent plan` a fault's allowance comes from.
-PLAN_OF: dict[str, tuple[Allow, ...]] = {
-    "host of the MASTER dies": (allowances.died,),
-    "agent killed or hung, host alive": (allowances.given_up,),
-    "agent stopped in order": (allowances.stopped,),
-    "switchover": (allowances.handed,),
-    "the arbiter is gone": (allowances.arbiter_gone, allowances.cut_off),
-    "network split between the nodes": (allowances.nothing,),
+# Which line of `haagent plan` a fault's budget comes from.
+PLAN_OF: dict[str, tuple[Rule, ...]] = {
+    "host of the MASTER dies": (budget.died, budget.isolated),
+    "agent killed or hung, host alive": (budget.given_up, budget.parted),
+    "agent stopped in order": (budget.stopped,),
+    "switchover": (budget.handed,),
+    "the arbiter is gone": (budget.arbiter_gone, budget.cut_off),
+    "network split between the nodes": (budget.nothing,),
 }
 KINDS = {
     "added": "Added: the files do not have it",
@@ -153,7 +153,7 @@ def _plan(report: Report) -> Iterator[str]:
 
 
 def _plan_row(line: PlanLine, played: Rehearsal) -> list[str]:
-    same: Sequence[Callable[..., object]] = PLAN_OF.get(line.what, ())
+    same = PLAN_OF.get(line.what, ())
     scenes = [scene for scene in played.scenes if scene.entry.allow in same]
     measured = max((scene.outage for scene in scenes), default=None)
     names = ", ".join(dict.fromkeys(scene.entry.name for scene in scenes)) or "–"

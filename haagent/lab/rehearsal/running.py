@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haagent.core.units import SECOND, Duration, Instant
-from haagent.lab.budget import Bounds, Budget
+from haagent.lab.budget import NO_BUDGET, Bounds, Budget
 from haagent.lab.evidence import MOST, copy_files
 from haagent.lab.namespaces import LabError
 from haagent.lab.observations import FaultSpan
@@ -25,7 +25,6 @@ from haagent.lab.verdict import Interval, Verdict, judge
 from haagent.lab.windows import SETTLED, cut
 
 MOST_HOLD: Duration = 20 * SECOND
-NO_BUDGET = Budget(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +267,7 @@ class Director:
         begin = min(record.begin for record in stage.records.values())
         at = time.monotonic_ns() - SETTLED
         seen = self._cut(at)
-        allowed = NO_BUDGET
-        if rules.bounds is not None:
-            during = entry.allow(rules.bounds, span.end - span.begin)
-            allowed = Budget(during, None if during is None else rules.bounds.better)
+        allowed = entry.allow(rules.bounds, span.end - span.begin) if rules.bounds is not None else NO_BUDGET
         notified = self._notified()
         return Scene(
             number=len(self.rehearsal.scenes) + 1,

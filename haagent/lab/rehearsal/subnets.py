@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-from haagent.config.model import IPAddress, VirtualAddress
+from haagent.config.network_model import IPAddress, VirtualAddress
 from haagent.lab.namespaces import LabError
 from haagent.lab.observers import Watch
 from haagent.lab.probes import SOURCES

@@ -78,6 +78,7 @@ def _scene(scene: Scene) -> dict[str, object]:
         "outage_ms": _ms(scene.outage),
         "outage_after_heal_ms": _ms(scene.after),
         "allowed_ms": _ms(scene.budget.during),
+        "allowed_after_heal_ms": _ms(scene.budget.after),
         "over_plan": scene.over,
         "settled_ms": _ms(scene.settled),
         "failure": scene.failure,

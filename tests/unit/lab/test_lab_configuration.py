@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,10 @@ from haagent.lab.backend import response
 from haagent.lab.daemons import ClusterSpec, etcd_block, haagent_block, keepalived_conf
 from haagent.lab.faults import PacketFault, PortRule
 from haagent.lab.namespaces import LabError
+from haagent.lab.nemesis import ON_NODES
 from haagent.lab.scenario import SCENARIOS, scenario
 from haagent.lab.services import haproxy_cfg
+from haagent.lab.topology import Node, Wire
 
 
 def test_priorities_fall_with_the_number_of_the_node():
@@ -87,6 +91,21 @@ def test_an_unknown_scenario_lists_the_known_ones():
         scenario("explode")
     assert "explode" in str(caught.value)
     assert set(SCENARIOS) > {"demo", "kill", "freeze", "partition"}
+
+
+def rules(fault) -> str:
+    """Return its rules without the name of its table."""
+    return re.sub(r"\bfault_\d+\b", "fault", fault.ruleset())
+
+
+@pytest.mark.parametrize("word", ["mute", "deaf", "cut-vrrp"])
+def test_a_word_means_the_same_in_a_scenario_and_in_a_rehearsal(word):
+    node = Node("node1", "no-namespace", None, lans=(Wire("lan", "lan", "lan-node1", b""),))
+    cluster = SimpleNamespace(topology=SimpleNamespace(switch="switch", node=lambda _name: node))
+    (make,) = scenario(word).makes
+    played, rehearsed = make(cluster, "node1"), ON_NODES[word](cluster, "node1")
+    assert (played.description, rules(played)) == (rehearsed.description, rules(rehearsed))
+    assert {"mute": "only what it sends", "deaf": "only what it gets"}.get(word, "lost") in played.description
 
 
 def test_holds_are_long_enough_for_a_takeover():
