@@ -217,6 +217,7 @@ def test_a_backup_tells_when_the_master_calls_the_same_thing_by_another_name():
         made.agent("node1", keepalived_conf(SPEC, "node1").replace("vrrp_instance VI_1", "vrrp_instance WEB"))
         made.wait_owner("node1")
         backup = made.agent("node2")
+        eventually(lambda: "BACKUP STATE" in backup.text())
         (warning,) = eventually(lambda: backup.shown()["warnings"], patience=30)
         assert (
             f"{made.topology.node('node1').lan4} is MASTER of VI_1, but nobody holds the claim 'VI_1'"
@@ -224,5 +225,5 @@ def test_a_backup_tells_when_the_master_calls_the_same_thing_by_another_name():
         )
         assert "(node1 claims WEB)" in warning
         assert any(
-            record["level"] == "WARNING" and warning in record["message"] for record in backup.records()
+            record["level"] == "warning" and warning in record["message"] for record in backup.records()
         )
