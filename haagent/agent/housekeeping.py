@@ -54,6 +54,7 @@ class Housekeeping:
         for handle in (self._next, self._snapshot_due):
             if handle is not None:
                 handle.cancel()
+        self._next = None
 
     def reported(self) -> None:
         """Have a snapshot show what was just reported; before ``start`` there is none to keep up to date."""
@@ -77,7 +78,7 @@ class Housekeeping:
     def _mend_gate(self) -> None:
         """Put back what somebody took off our interfaces. Raises EffectError if the host does not let us."""
         worker = self._worker
-        problems = worker.gate.status().problems
+        problems = worker.gate.status().mendable
         if not problems or problems == self._unmendable or worker.gate.tier in (Tier.LIFETIME, Tier.OFF):
             self._unmendable = problems
             return
@@ -85,10 +86,10 @@ class Housekeeping:
         try:
             worker.gate.reconfigure(guards(worker.reloader.in_force()))
         except EffectError as error:
-            if worker.gate.status().problems == problems:
+            if worker.gate.status().mendable == problems:
                 raise
             worker.gatekeeper.lost(error)
-        self._unmendable = worker.gate.status().problems
+        self._unmendable = worker.gate.status().mendable
 
     def _write_snapshot(self) -> None:
         if self._snapshot_due is not None:

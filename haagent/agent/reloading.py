@@ -45,6 +45,9 @@ class Reloader:
         self._worker = worker
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[str]] = set()
+        # A configuration that is not in force as a whole, and the instances that are missing of it.
+        self._awaited: tuple[Configuration, frozenset[str]] | None = None
+        self._next: asyncio.TimerHandle | None = None
         self._known = worker.configuration  # every instance that may still be leaving is in it
 
     def in_force(self) -> Configuration:
@@ -90,11 +93,38 @@ class Reloader:
                 LOG.error("the new configuration is not used, the old one stays in force: %s", error)  # noqa: TRY400
                 self._worker.service.ready()
                 return str(error)
+            if self._worker.node.context.stopping:
+                return "the agent is stopping"
             self._warn_of_other_claims(fresh)
-            self._take_over(self._without_what_must_wait(fresh))
+            self._adopt(fresh, _waiting(self.in_force(), fresh))
             self._worker.service.ready("reloaded")
-            LOG.info("configuration reloaded")
             return ""
+
+    def _adopt(self, fresh: Configuration, later: frozenset[str]) -> None:
+        """Take over a configuration but for the instances that another claim still guards (``later``); they follow."""
+        self._awaited = (fresh, later) if later else None
+        if later:
+            LOG.info("%s: first what was there before lets go", ", ".join(sorted(later)))
+            self._come_back()
+        self._take_over(_without(fresh, later))
+        if not later:
+            LOG.info("configuration reloaded")
+
+    def _come_back(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self._worker.loop.call_later(to_seconds(LETTING_GO), self._go_on)
+
+    def _go_on(self) -> None:
+        """Bring what had to wait, of the configuration as it was read, once what was in its way has let go."""
+        if self._awaited is None or self._worker.node.context.stopping:
+            return
+        fresh, before = self._awaited
+        later = _waiting(self.in_force(), fresh)
+        if later == before or self._reloading.locked():
+            self._come_back()
+        else:
+            self._adopt(fresh, later)
 
     def _refuse_what_needs_a_restart(self, fresh: Configuration) -> None:
         before, after = self._worker.configuration.arbiter, fresh.arbiter
@@ -124,19 +154,6 @@ class Reloader:
         now = worker.clock.read().now
         seen = worker.node.observations.values()
         return sorted(o.node for o in seen if o.node != worker.run.node and o.alive(now.slow))
-
-    def _without_what_must_wait(self, fresh: Configuration) -> Configuration:
-        """Leave out what another claim still guards (it was renamed, or moved to another group), and come back for it."""
-        later = _waiting(self.in_force(), fresh)
-        if not later:
-            return fresh
-        LOG.info("%s: first what was there before lets go", ", ".join(sorted(later)))
-        self._worker.loop.call_later(to_seconds(LETTING_GO), self.soon)
-        return replace(
-            fresh,
-            instances=tuple(i for i in fresh.instances if i.name not in later),
-            groups=tuple(g for g in fresh.groups if later.isdisjoint(g.members)),
-        )
 
     def _take_over(self, fresh: Configuration) -> None:
         worker = self._worker
@@ -177,6 +194,15 @@ class Reloader:
 def _waiting(before: Configuration, fresh: Configuration) -> frozenset[str]:
     """Return the instances whose old claim, or that of what they guard, must be let go first."""
     return waiting(_layout(before), _layout(fresh))
+
+
+def _without(configuration: Configuration, names: frozenset[str]) -> Configuration:
+    """Return the configuration without these instances and the groups that they are in."""
+    return replace(
+        configuration,
+        instances=tuple(i for i in configuration.instances if i.name not in names),
+        groups=tuple(g for g in configuration.groups if names.isdisjoint(g.members)),
+    )
 
 
 def _layout(configuration: Configuration) -> dict[str, Guarded]:

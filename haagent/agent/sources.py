@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from haagent.agent.parameters import arbitrated, guards, timing
+from haagent.agent.parameters import arbitrated, failsafe, guards, timing
 from haagent.config.listening import check_listens, parse_listen
 from haagent.config.load import load
 from haagent.config.messages import ConfigErrors
@@ -98,7 +98,7 @@ def _not_installed(arbiter: ArbiterConfig) -> Iterator[ConfigError]:
 def _warnings(configuration: Configuration) -> Iterator[str]:
     """Yield what only shows when it is known which node the files are for."""
     peers, own = configuration.peers, configuration.daemon.node
-    if peers is not None and not peers.lists_this_node:
+    if peers is not None and failsafe(configuration) and not peers.lists_this_node:
         others = ", ".join(peer.node for peer in peers.nodes)
         text = f"peers lists {others}, but not this node, {own}; if it is one of them under another name, failsafe never works"
         yield str(

@@ -28,23 +28,27 @@ class UnclaimedMasters:
     def __init__(self) -> None:
         self.warnings: tuple[str, ...] = ()
         self._since: dict[str, Instant] = {}  # on ``slow``, by instance
+        self._told: frozenset[str] = frozenset()
 
     def look(self, node: Node, now: Now) -> None:
         """Take note of what is heard now; call it every second or so."""
         heard = {member.name: claim for claim, member in _unclaimed(node, now)}
         self._since = {name: self._since.get(name, now.slow) for name in heard}
         sure = [name for name, since in self._since.items() if now.slow - since >= SURE_AFTER]
-        before, self.warnings = self.warnings, tuple(_say(node, name, heard[name], now) for name in sure)
-        for warning in self.warnings:
-            if warning not in before:
+        self.warnings = tuple(_say(node, name, heard[name], now) for name in sure)
+        for name, warning in zip(sure, self.warnings, strict=True):
+            if name not in self._told:
                 LOG.warning("%s", warning)
-        if before and not self.warnings:
+        told, self._told = self._told, frozenset(sure)
+        if told and not sure:
             LOG.info("every MASTER that is heard holds its claim again, or is silent")
 
 
 def _unclaimed(node: Node, now: Now) -> Iterator[tuple[str, Instance]]:
     """Yield the members that hear a MASTER of a claim that nobody holds, with the name of that claim."""
-    for group in node.groups.values() if node.parameters.arbitrated else ():
+    # Only what the arbiter tells of by itself: without hints a BACKUP reads a claim once, and knows no more of it.
+    told = node.parameters.arbitrated and node.neighbours.hinted
+    for group in node.groups.values() if told else ():
         claim = group.claim
         if claim.known and not claim.unreadable and claim.holder is None and claim.pending is None:
             yield from ((group.name, member) for member in group.members if _hears_a_master(member, now))

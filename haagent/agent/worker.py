@@ -69,7 +69,7 @@ from haagent.core.events import (
 )
 from haagent.core.node import Node
 from haagent.core.parameters import NodeParameters
-from haagent.core.reports import Report, SessionChanged, Stopped
+from haagent.core.reports import Report, Stopped
 from haagent.core.units import to_seconds
 from haagent.effects.accept_filter import AcceptFilter
 from haagent.effects.addresses import Addresses
@@ -116,7 +116,6 @@ class Worker:
         self.started_boot = self.clock.read().boot
         self.timing: Timing = timing(configuration)
         self.service = ServiceManager()
-        self.session_state = "starting"
         self.gate: Gate = open_gate(guards(configuration), mode=configuration.daemon.gate, keep=run.resumed)
         self.gatekeeper = Gatekeeper(self)
         self.timer = Timer(self.loop, self._deadline)
@@ -283,8 +282,6 @@ class Worker:
 
     def tell(self, report: Report) -> None:
         """Let everybody who reads reports read this one."""
-        if isinstance(report, SessionChanged):
-            self.session_state = report.what
         if isinstance(report, Stopped):
             self.finished.set()
         self.journal.read(report)

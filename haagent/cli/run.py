@@ -26,7 +26,9 @@ from haagent.errors import HaagentError
     "-i", "--config-id", metavar="ID", help="Which @ID lines count.  [default: the short host name]"
 )
 @click.option(
-    "--node", metavar="NAME", help="This node's name at the arbiter.  [default: the short host name]"
+    "--node",
+    metavar="NAME",
+    help="This node's name at the arbiter.  [default: as the haagent block says, or the short host name]",
 )
 @click.option(
     "--run-directory", default="/run/haagent", show_default=True, metavar="DIR",

@@ -13,11 +13,12 @@ from haagent.config.model import Daemon, Peer, Peers
 from haagent.config.sections import Section
 from haagent.config.tree import Statement
 from haagent.config.values import address, choice, duration, integer
-from haagent.errors import ConfigError
+from haagent.errors import ConfigError, Place
 
 PORT = 5405
 _LEAST_KEY = 16
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NODE_RULE = "letters, digits, dots, dashes and underscores, at most 64"
 _GATES = ("auto", "required", "bpf", "nftables", "lifetime", "off")
 _FORMATS = ("auto", "human", "json")
 _LEVELS = ("debug", "info", "warning", "error")
@@ -29,6 +30,8 @@ def read_daemon(section: Section, host_name: str, node: str | None = None) -> Da
     log_format = section.value(
         "log_format", lambda one: choice(one.values[0], _FORMATS, "log_format"), "auto"
     )
+    if node is not None and not _NODE.fullmatch(node):
+        section.messages.error(f"node is {node!r}", Place("--node"), _NODE_RULE)
     return Daemon(
         node=node or section.value("node", lambda one: node_name(one.values[0]), host_name),
         gate=cast("Literal['auto', 'required', 'bpf', 'nftables', 'lifetime', 'off']", gate),
@@ -104,7 +107,7 @@ def node_name(token: Token) -> str:
         raise ConfigError(
             f"node is {token.text!r}",
             token.place,
-            "letters, digits, dots, dashes and underscores, at most 64",
+            _NODE_RULE,
         )
     return token.text
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 class ArbiterStatus:
     """The node's session. ``kind`` is the plugin's name ("none": plain VRRP).
 
-    ``state`` is live, idle (nothing to hold, as on a BACKUP), lapsed, unavailable or suspended; ``renewed_boot_ns`` counts the
+    ``state`` is live, idle (nothing to hold, as on a BACKUP), lapsed, unavailable, suspended (with why) or plain VRRP; ``renewed_boot_ns`` counts the
     peers' promises, ``answered_boot_ns`` only what the arbiter itself answered; ``error``: why it did not answer the last time.
     """
 

@@ -185,12 +185,10 @@ class Instance:
             down_at = min(down_at, freed_at + skew // 32)
         if expired_at is not None:
             missed = (self.parameters.router.down_timer_adverts - 1) * state.master_adver_interval
-            silent_at = (
-                state.master_down_at - missed - skew
-            )  # one interval after the last that moved the timer
-            if (
-                not self.heard_resignation
-            ):  # of lower priority, an advertisement moves no timer, but is no silence
+            # one interval after the last advertisement that moved the timer
+            silent_at = state.master_down_at - missed - skew
+            # one of lower priority moves no timer, but is no silence
+            if not self.heard_resignation:
                 silent_at = max(silent_at, self.heard_at + state.master_adver_interval)
             down_at = min(down_at, max(expired_at, silent_at) + skew // 2)
         return down_at

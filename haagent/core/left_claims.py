@@ -21,7 +21,7 @@ from haagent.core.context import Context
 from haagent.core.inheritance import OUTLIVING
 from haagent.core.neighbours import RegisterEvent
 from haagent.core.observation import patience
-from haagent.core.records import CLAIMS, claim_register, shown_claim, shown_session
+from haagent.core.records import CLAIMS, SHORTENED, claim_register, shown_claim, shown_session
 from haagent.core.register import Record
 from haagent.core.units import Duration, Instant, Now, sooner
 from haagent.core.witnesses import Witnesses
@@ -41,6 +41,7 @@ class LeftClaims:
         self.due: Instant | None = None
         self._lease: Duration = 0  # the longest that a record of this node showed
         self._over: set[str] = set()  # incarnations that cannot live on promises
+        self._promised: set[str] = set()  # those that may, on whatever claim
 
     def session_read(self, record: Record | None, now: Now) -> tuple[str, ...]:
         """Take in what our session's register held; return the registers of the claims that it names."""
@@ -51,7 +52,10 @@ class LeftClaims:
         self._lease = max(self._lease, session.lease)
         if session.host == parameters.host or not session.electors:
             self._over.add(session.holder.incarnation)
-        return tuple(claim_register(name) for name in session.claims)
+        else:
+            self._over.discard(session.holder.incarnation)
+            self._promised.add(session.holder.incarnation)
+        return tuple(claim_register(name) for name in session.claims if not name.startswith(SHORTENED))
 
     def shown(self, record: Record | None) -> bool:
         """Tell whether ``record`` of a claim shows it held by this node."""
@@ -101,9 +105,10 @@ class LeftClaims:
         return actions
 
     def _may_be_used(self, claim: Claim) -> bool:
-        """Tell whether the record names electors, and a holder of this node's name who may have run on another host."""
+        """Tell whether its holder may have run on another host, under this node's name, and live on promises."""
         if not claim.known or claim.pending is not None or claim.claim is None or claim.holder is None:
             return False  # not before it was read again
         incarnation = claim.holder.incarnation
         of_this_run = incarnation.partition(".")[0] == self.context.session.parameters.incarnation
-        return bool(claim.claim.electors) and not of_this_run and incarnation not in self._over
+        promised = bool(claim.claim.electors) or incarnation in self._promised
+        return promised and not of_this_run and incarnation not in self._over

@@ -136,11 +136,17 @@ def _cpu_ns(pid: int) -> int:
 def _schedstat(pid: int) -> tuple[int, int]:
     """Return how long the threads of a process have run and waited for a processor, in ns; zeros where the kernel does not say."""
     ran = waited = 0
-    with contextlib.suppress(OSError):
-        for task in Path("/proc", str(pid), "task").iterdir():
+    for task in _tasks(pid):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
             words = (task / "schedstat").read_text().split()
             ran, waited = ran + int(words[0]), waited + int(words[1])
     return ran, waited
+
+
+def _tasks(pid: int) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(Path("/proc", str(pid), "task").iterdir())
+    return []
 
 
 def _pss_bytes(pid: int) -> int:

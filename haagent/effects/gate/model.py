@@ -104,12 +104,21 @@ class ClaimGate:
 
 @dataclass(frozen=True, slots=True)
 class GateStatus:
-    """What is in force now. ``deadline`` is CLOCK_BOOTTIME in ns; ``problems`` are sentences, none when all is well."""
+    """What is in force now. ``deadline`` is CLOCK_BOOTTIME in ns; ``problems`` are sentences, none when all is well.
+
+    ``limits`` are those of the problems that are the host's: installing the gate again does not help against them.
+    """
 
     tier: Tier
     deadline: int
     claims: Mapping[str, ClaimGate]
     problems: tuple[str, ...]
+    limits: tuple[str, ...] = ()
+
+    @property
+    def mendable(self) -> tuple[str, ...]:
+        """The problems that installing the gate again may help against."""
+        return tuple(problem for problem in self.problems if problem not in self.limits)
 
     def passes(self, claim: str, now_boot_ns: int) -> bool:
         """Return whether the claim's traffic passes at that time, as far as the gate is concerned."""

@@ -121,7 +121,7 @@ class NftablesGate:
             claim: ClaimGate(open=claim in epochs, epoch=epochs.get(claim, state.epoch))
             for claim, state in self._claims.items()
         }
-        return GateStatus(self.tier, deadline, claims, tuple(self._problems()))
+        return GateStatus(self.tier, deadline, claims, tuple(self._problems()), self._missing)
 
     def adopt(self) -> Adopted:
         return Adopted(*read_state(self._netlink))

@@ -18,7 +18,7 @@ from haagent.agent.worker import Worker
 from haagent.config.model import Configuration, Daemon, GlobalDefs
 from haagent.control.snapshot import read_snapshot
 from haagent.core.units import MILLISECOND, SECOND
-from haagent.effects.gate import Tier
+from haagent.effects.gate import GateStatus, Tier
 from haagent.errors import EffectError
 from tests.unit.control.views import instance, view
 
@@ -42,6 +42,7 @@ class HouseholdWorker:
         self.loop = self
         self.timers: list[Timer] = []
         self.done: list[str] = []
+        self.limits: tuple[str, ...] = ()
         self.live, self.tier, self.problems = True, Tier.BPF, ("nobody guards eth0",)
         self.timing = Timing(lease=1500 * MILLISECOND, renew=SECOND, guard=0)
         self.socket_path = str(directory / "n1.sock")
@@ -72,7 +73,7 @@ class HouseholdWorker:
     def gate(self) -> Any:
         return SimpleNamespace(
             tier=self.tier,
-            status=lambda: SimpleNamespace(problems=self.problems),
+            status=lambda: GateStatus(self.tier, 0, {}, self.problems, self.limits),
             reconfigure=self._mend,
         )
 
@@ -207,3 +208,18 @@ def test_a_snapshot_that_cannot_be_written_is_complained_about_once(worker, hous
     complaints = [record for record in caplog.records if "snapshot not written" in record.message]
     assert worker.done.count("document") == 3
     assert len(complaints) == 1
+
+
+def test_what_the_host_lacks_is_nothing_to_mend(worker, house, caplog) -> None:
+    worker.tier, worker.problems = Tier.NFTABLES, ("BPF gate: CAP_SYS_ADMIN is missing",)
+    worker.limits = worker.problems
+    rounds(worker, house, 2 * INSPECT_EVERY)
+    assert "mend" not in worker.done
+    assert "mending" not in caplog.text
+
+
+def test_nothing_is_written_after_the_end(worker, house) -> None:
+    house.start()
+    house.close()
+    house.reported()
+    assert [timer for timer in worker.timers if not timer.cancelled] == []

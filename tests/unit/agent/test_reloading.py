@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from haagent.agent.parameters import guards
-from haagent.agent.reloading import Reloader, _union, _waiting
+from haagent.agent.reloading import Reloader, _union, _waiting, _without
 from haagent.config.model import Configuration, Daemon, GlobalDefs, SyncGroup, VrrpInstance
 from haagent.config.network_model import VirtualAddress
 from haagent.core.observation import SessionObservation
@@ -57,11 +57,7 @@ def configuration(*instances: VrrpInstance, **groups: str) -> Configuration:
 def test_one_thing_has_one_claim(before: Configuration, fresh: Configuration, waiting: str) -> None:
     later = _waiting(before, fresh)
     assert later == set(waiting)
-    at_once = replace(
-        fresh,
-        instances=tuple(i for i in fresh.instances if i.name not in later),
-        groups=tuple(g for g in fresh.groups if later.isdisjoint(g.members)),
-    )
+    at_once = _without(fresh, later)
     during = check_guards(guards(_union(before, at_once)))  # raises if two claims guard one thing
     assert {guard.claim for guard in guards(before)} <= {
         guard.claim for guard in during
@@ -125,3 +121,33 @@ def test_nothing_gets_another_claim_as_long_as_the_old_one_has_not_let_go() -> N
     assert _waiting(reloader.in_force(), renamed) == {"B"}
     reloader._worker.node.groups.clear()
     assert _waiting(reloader.in_force(), renamed) == set()
+
+
+def test_what_had_to_wait_comes_of_the_file_as_it_was_read_when_the_old_claim_has_gone(caplog) -> None:
+    """Counterexample: the file was read again a second later, half written, and neither name was in force."""
+    caplog.set_level("INFO")
+    reloader = holding(configuration(A), configuration(A), "A=A")
+    worker = reloader._worker
+    timers: list[Any] = []
+    taken: list[set[str]] = []
+
+    def take_over(fresh: Configuration) -> None:
+        worker.configuration = fresh
+        taken.append({one.name for one in fresh.instances})
+
+    worker.loop = SimpleNamespace(
+        call_later=lambda _delay, callback: timers.append(callback) or SimpleNamespace(cancel=lambda: None)
+    )
+    worker.node.context = SimpleNamespace(stopping=False)
+    reloader._take_over = take_over  # type: ignore[method-assign]
+    renamed = configuration(replace(A, name="B"), C)
+    reloader._adopt(renamed, _waiting(reloader.in_force(), renamed))
+    assert taken == [{"C"}]
+    timers.pop()()
+    assert taken == [{"C"}]  # A has not let go yet
+    worker.node.groups.clear()
+    assert "configuration reloaded" not in caplog.text
+    timers.pop()()
+    assert taken == [{"C"}, {"B", "C"}]
+    assert timers == []
+    assert caplog.text.count("configuration reloaded") == 1

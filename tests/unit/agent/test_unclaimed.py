@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import ip_address
 
 import pytest
 
 from haagent.agent.unclaimed import SURE_AFTER, UnclaimedMasters
+from haagent.core.events import PrimaryAddressChanged
 from haagent.core.units import SECOND
 from tests.unit.core.pair import World
 
@@ -64,3 +66,23 @@ def test_without_an_arbiter_nobody_has_a_claim() -> None:
     world.add("a", 150, arbitrated=False)
     world.add("b", 140, arbitrated=False)
     assert looked(world, "b", 2 * SURE).warnings == ()
+
+
+def test_an_arbiter_that_tells_of_no_changes_is_not_taken_at_its_old_word() -> None:
+    world = World()
+    world.deaf = {"a", "b"}
+    world.add("a", 150)
+    world.run(1)
+    world.add("b", 140)
+    assert looked(world, "b", 3 * SURE).warnings == ()
+
+
+def test_another_address_of_the_master_is_no_news(caplog) -> None:
+    world = World()
+    world.add("a", 150, sync="HAPROXY")
+    world.add("b", 140)
+    masters = looked(world, "b", 2 * SURE)
+    world.do("a", PrimaryAddressChanged("VI_1", ip_address("192.0.2.7")))
+    (warning,) = looked(world, "b", SURE, masters).warnings
+    assert "192.0.2.7 is MASTER" in warning
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1

@@ -50,3 +50,26 @@ def test_without_one_it_is_cleared_and_the_lock_given_back(done: list[str]) -> N
     assert clear("--yes") == (0, "there was none\n")
     assert done == ["interfaces", "gates"]
     node_lock.take(NODE).close()
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+def test_a_clock_that_forbids_the_bpf_tier_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, with_times: bool
+) -> None:
+    monkeypatch.setattr(gate, "clock_problem", lambda: "the clock is ahead")
+    gate._show_clock(with_times=with_times)
+    shown = capsys.readouterr().out
+    assert shown.startswith("no BPF gate from here: the clock is ahead\n")
+    assert ("right only if" in shown) is with_times
+
+
+def test_one_clock_or_none_to_be_read_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> str:
+        raise EffectError("no program runs here")
+
+    for problem in (lambda: "", refused):
+        monkeypatch.setattr(gate, "clock_problem", problem)
+        gate._show_clock(with_times=True)
+    assert capsys.readouterr().out == ""

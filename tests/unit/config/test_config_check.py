@@ -190,3 +190,16 @@ def test_peers_without_an_arbiter_are_for_track_peer(run, peers: str) -> None:
     vote = "track_peer others {\n}\n"
     tracked = GOOD.replace("advert_int 2", "advert_int 2\ntrack_peer {\nothers weight -10\n}")
     assert run(peers + vote + tracked, "--node", "a").stderr == ""
+
+
+@pytest.mark.parametrize("node", ["a/b", "x y", "../../etc/x", "n" * 65])
+def test_a_name_on_the_command_line_is_checked_like_one_in_the_file(run, node: str) -> None:
+    done = run(GOOD, "--node", node)
+    assert done.exit_code == 78
+    assert f"error: --node: node is {node!r} (letters, digits" in done.stderr
+
+
+def test_a_node_outside_its_peers_is_told_only_with_failsafe(run, peers: str) -> None:
+    words = ("--arbiter", "etcd://h:2379/d", "--strict", "--node", "c")
+    assert run(peers.replace("peers {", "peers {\nfailsafe no") + GOOD, *words).exit_code == 0
+    assert run(peers + GOOD, *words).exit_code == 78

@@ -8,7 +8,7 @@ import pytest
 
 from haagent.core.actions import SwapRegister
 from haagent.core.events import PauseRequested, PrimaryAddressChanged, RegisterChanged, ResumeRequested
-from haagent.core.records import ClaimState, Holder
+from haagent.core.records import SHORTENED, ClaimState, Holder, SessionRecord, claim_names
 from haagent.core.register import Record
 from haagent.core.units import SECOND
 from tests.unit.core.pair import World
@@ -169,3 +169,30 @@ def test_a_session_that_was_replaced_late_is_waited_for_from_then() -> None:
     world.run(30)
     (at,) = releases(world)
     assert at >= 10 + 2.2 + SWEPT - 0.5, "W for the session, and then for the claim"
+
+
+def test_promises_go_by_the_session_s_electors_too() -> None:
+    """Counterexample: the claim was taken before failsafe was configured, and was given back under a namesake."""
+    world = World()
+    world.add("a", 150, instances=BOTH)
+    world.run(10)
+    world.kill("a")
+    session = world.registers["sessions/a"]
+    value = session.value.replace(b'"host":"host-a"', b'"host":"another"').replace(
+        b'"electors":[]', b'"electors":["a","b"]'
+    )
+    assert value.count(b'"b"') == 1
+    world.registers["sessions/a"] = replace(session, value=value)
+    world.add("a", 150, incarnation="2", instances=("VI_1",))
+    world.run(60)
+    assert not releases(world)
+
+
+def test_a_list_of_digests_names_no_claim() -> None:
+    """Counterexample: it was taken for one, and an arbiter that refuses such a name was asked for it for ever."""
+    world = left(run=1)
+    session = SessionRecord.decode(world.registers["sessions/a"].value)
+    digests = claim_names(tuple(f"{'long' * 20}_{number}" for number in range(100)))
+    assert digests[0].startswith(SHORTENED)
+    record = Record(replace(session, claims=digests).encode(), "x")
+    assert world.nodes["a"]._left.session_read(record, world.now) == ()
