@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from arbiters.shared_file.checking import check, lines
 from arbiters.shared_file.layout import Header, Presence, read_header
 from arbiters.shared_file.making import CannotMake, make_all, plan, replace_file
 from arbiters.shared_file.settings import host_identity
+from arbiters.shared_file.voting_file import Job, VotingFile
 from haagent.arbiter import ArbiterOptions, Conflict, Misconfigured, Record, Unavailable
 
 TIMEOUT = 5.0
@@ -73,6 +74,14 @@ async def write(
 ) -> Record:
     value = unique()
     return Record(value, await arbiter.swap(name, value, expected, timeout=timeout))
+
+
+async def settled(files: Sequence[VotingFile]) -> None:
+    """Wait until no helper has anything under way, and all have just looked: they serve one job after the other."""
+    jobs = [Job((0,), None, asyncio.get_running_loop().time() + TIMEOUT) for _ in files]
+    for file, job in zip(files, jobs, strict=True):
+        file.post(job)
+    await asyncio.gather(*(job.done for job in jobs))
 
 
 async def until(condition: Callable[[], bool], seconds: float = 3.0) -> None:
@@ -242,6 +251,7 @@ async def test_a_swap_of_unknown_outcome_that_was_decided_is_found_by_repeating_
 async def test_a_helper_that_is_killed_is_replaced(files, caplog) -> None:
     async with files.opened("a", ttl=60.0) as (a,):
         first = await write(a, "sessions/a", None)
+        await settled(a.files.files)
         killed = [file.pid for file in a.files.files]
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
@@ -257,7 +267,7 @@ async def test_a_helper_that_is_killed_while_it_writes_is_not(files, stopped, ca
     """On a network file system what it was writing may still land, over what another process wrote since."""
     async with files.opened("a", ttl=60.0) as (a,):
         first = await write(a, "sessions/a", None)
-        await until(lambda: all(not file.trouble for file in a.files.files))
+        await settled(a.files.files)
         broken = a.files.files[0]
         stopped(broken.pid)
         second = await write(a, "sessions/a", first)
