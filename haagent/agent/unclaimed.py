@@ -32,10 +32,11 @@ class UnclaimedMasters:
 
     def look(self, node: Node, now: Now) -> None:
         """Take note of what is heard now; call it every second or so."""
-        heard = {member.name: claim for claim, member in _unclaimed(node, now)}
+        heard = {member.name: (claim, member) for claim, member in _unclaimed(node, now)}
         self._since = {name: self._since.get(name, now.slow) for name in heard}
         sure = [name for name, since in self._since.items() if now.slow - since >= SURE_AFTER]
-        self.warnings = tuple(_say(node, name, heard[name], now) for name in sure)
+        claimed = _claims_of_others(node, now) if sure else ""
+        self.warnings = tuple(_say(*heard[name], claimed) for name in sure)
         for name, warning in zip(sure, self.warnings, strict=True):
             if name not in self._told:
                 LOG.warning("%s", warning)
@@ -63,25 +64,19 @@ def _hears_a_master(member: Instance, now: Now) -> bool:
     )
 
 
-def _say(node: Node, name: str, claim: str, now: Now) -> str:
-    member = next(m for group in node.groups.values() for m in group.members if m.name == name)
-    source = member.master[0] if member.master is not None else "somebody"
-    others = _claims_of_others(node, now)
-    held = f" ({', '.join(others)})" if others else ""
+def _say(claim: str, member: Instance, claimed: str) -> str:
+    source, _priority = member.master or ("somebody", 0)
     return (
-        f"{source} is MASTER of {name}, but nobody holds the claim {claim!r}: that is keepalived, or a haagent with another arbiter,"
-        f" domain, or name for it{held}. In a split both would be MASTER: names must be the same on all nodes"
+        f"{source} is MASTER of {member.name}, but nobody holds the claim {claim!r}: that is keepalived, or a haagent with another"
+        f" arbiter, domain, or name for it{claimed}. In a split both would be MASTER: names must be the same on all nodes"
     )
 
 
-def _claims_of_others(node: Node, now: Now) -> list[str]:
-    """Return who else is alive and what it claims, as far as that is none of our claims."""
-    return [
-        f"{seen.node} claims {', '.join(foreign)}"
-        for seen in sorted(node.observations.values(), key=lambda seen: seen.node)
-        if seen.alive(now.slow) and seen.session is not None
-        for foreign in [
-            [c for c in seen.session.claims if c not in node.groups and not c.startswith(SHORTENED)]
-        ]
-        if foreign
-    ]
+def _claims_of_others(node: Node, now: Now) -> str:
+    """Return who else is alive and what it claims, as far as that is none of our claims, in brackets."""
+    found = []
+    for seen in sorted(node.observations.values(), key=lambda seen: seen.node):
+        names = seen.session.claims if seen.session is not None and seen.alive(now.slow) else ()
+        foreign = [name for name in names if name not in node.groups and not name.startswith(SHORTENED)]
+        found += [f"{seen.node} claims {', '.join(foreign)}"] if foreign else []
+    return f" ({', '.join(found)})" if found else ""
