@@ -272,7 +272,7 @@ def logged(lab: Lab, words: str) -> datetime:
 def test_a_start_may_be_delayed(lab: Lab):
     """vrrp_startup_delay: three seconds without an election."""
     lab.here.start(configuration(more_globals="vrrp_startup_delay 3"))
-    lab.here.wait_master(patience=20)
+    eventually(lambda: "Entering MASTER" in lab.here.text(), "the log's line", 20)
     assert logged(lab, "Entering MASTER") - logged(lab, "Entering BACKUP") > timedelta(seconds=2.5)
 
 
