@@ -33,6 +33,8 @@ class Quorum(Protocol):
 
     def suspect(self, name: str) -> None: ...
 
+    def saw(self, name: str, state: State) -> None: ...
+
 
 def register_name(stored: str) -> str | None:
     """Return the register whose state a member keeps as ``stored``; None for a stranger's."""
@@ -66,6 +68,7 @@ class _Merge:
             state = decode(None if record is None else record.value, len(self._quorum.members))
         except ForeignStateError:
             return
+        self._quorum.saw(name, state)
         seen = self._seen.setdefault(name, {})
         if state.accepted is None and number in seen and seen[number].accepted is not None:
             self._quorum.suspect(name)

@@ -24,14 +24,16 @@ from arbiters.quorum.proposal import Command, Outcome, Proposal, Read
 from haagent.arbiter import ArbiterError, Conflict, Misconfigured, Record, Unavailable
 
 GRACE = 0.02  # seconds a ballot waits for the last members when a majority has promised
-SHORTEST_TURN = (
-    0.05  # seconds a member is given at least: with less it only comes to distrust its own connections
-)
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.004, 0.05  # seconds between ballots of rivals, chosen at random up to this
+# Seconds a member is given at least, though the call may be over before: with less it only comes to distrust its own
+# connections, and a voting file that is given up is opened anew. A survey, which is waited for, gives it less.
+SHORTEST_TURN, SHORTEST_LOOK = 0.25, 0.05
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.004, 0.2  # seconds between ballots of rivals, chosen at random up to this
 SETTLING = 0.5  # seconds a member may lag before it is brought up to date
 MENDING_PAUSE = 0.05  # seconds between registers that are brought up to date
 MENDING_TIMEOUT = 1.0
-REREADS, REREAD_PAUSE = 3, 0.005  # looks until a read that finds no majority makes one
+# Seconds after each look of a read that finds no majority, until it makes one: a ballot of its own would outbid the one
+# whose end it only has to wait for.
+LOOK_PAUSES = (0.005, 0.01, 0.02, 0.04)
 
 
 def member_name(name: str) -> str:
@@ -65,14 +67,14 @@ class QuorumArbiter:
     async def read(self, name: str, *, timeout: float) -> Record | None:
         """Return what a majority agrees on; a value is never shown that was not chosen. Raises ArbiterError."""
         deadline = self._begin(timeout)
-        for _ in range(REREADS):
+        for pause in LOOK_PAUSES:
             states = await self._survey(name, deadline)
             settled, accepted = self._settled(states)
             if settled:
                 return _record(accepted)
             if len(states) < self.majority:
                 break
-            await asyncio.sleep(REREAD_PAUSE)
+            await asyncio.sleep(pause)
         return _record(await self._decide(name, Keep(), deadline))
 
     async def swap(self, name: str, value: bytes, expected: Record | None, *, timeout: float) -> str:
@@ -92,6 +94,13 @@ class QuorumArbiter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(member.aclose() for member in self.members), return_exceptions=True)
 
+    def saw(self, name: str, state: State) -> None:
+        """Take note of what a member stores: what the next ballot must exceed, and whether the last one was ours."""
+        self._rounds[name] = max(self._rounds[name], state.promised.round)
+        last = self._last.get(name)
+        if last is not None and state.accepted is not None and state.accepted.ballot > last.ballot:
+            del self._last[name]  # somebody else's value: to go on from our own would cost a conflict
+
     # -- ballots
 
     def _begin(self, timeout: float) -> float:
@@ -109,8 +118,10 @@ class QuorumArbiter:
             raise self._unavailable(name, "no majority in time") from None
 
     async def _hold_ballots(self, name: str, plan: Plan, deadline: float) -> Accepted | None:
-        last, backoff = self._last.pop(name, None), 0.0
+        last, backoff = self._last.pop(name, None), FIRST_BACKOFF
+        loop = asyncio.get_running_loop()
         while True:
+            begun = loop.time()
             proposal = self._propose(name, plan, last)
             last = None
             try:
@@ -124,8 +135,9 @@ class QuorumArbiter:
             if proposal.outcome is Outcome.FAILED:
                 raise self._unavailable(name, proposal.foreign)
             self._rounds[name] = max(self._rounds[name], proposal.highest.round)
+            # A rival's ballot takes as long as ours: who comes back sooner only outbids it in its turn.
+            backoff = min(max(2 * backoff, loop.time() - begun), LONGEST_BACKOFF)
             await asyncio.sleep(random.uniform(0, backoff))  # noqa: S311 - only to let rivals pass
-            backoff = min(FIRST_BACKOFF + 2 * backoff, LONGEST_BACKOFF)
             settled, chosen = self._settled(await self._survey(name, deadline))
             if settled and chosen is not None and plan.settled_by(chosen):
                 return chosen
@@ -208,7 +220,7 @@ class QuorumArbiter:
 
     async def _survey(self, name: str, deadline: float) -> dict[int, State]:
         """Return what members store: of all, or of those who answer soon after a majority did."""
-        left = max(SHORTEST_TURN, deadline - asyncio.get_running_loop().time())
+        left = max(SHORTEST_LOOK, deadline - asyncio.get_running_loop().time())
         asked = {
             asyncio.create_task(member.read(member_name(name), left)): number
             for number, member in enumerate(self.members)
@@ -224,6 +236,7 @@ class QuorumArbiter:
                     break
                 for task in done:
                     if (state := self._state(task)) is not None:
+                        self.saw(name, state)
                         states[asked[task]] = state
                 if len(states) >= self.majority:
                     patience = min(patience, GRACE)

@@ -57,6 +57,7 @@ class PendingSwap:
     retry_at: Instant
     lapses: int  # of our session when it was made
     in_flight: bool = True
+    hinted: bool = False  # it has happened, says a hint: only the answer is missing
 
 
 class Claim(KnownClaim):
@@ -236,15 +237,19 @@ class Claim(KnownClaim):
         self._reading = self._looking = False
         if self.pending is not None:
             self.pending.in_flight = False
-            self.pending.retry_at = again
+            self.pending.retry_at = now.fast if self.pending.hinted else again
+            self.pending.hinted = False
         else:
             self._retry_at = again
 
     def hinted(self, record: Record | None, now: Now) -> Actions:
         """Take in a hint. It may be old news; that costs a conflict or a wait, never more."""
+        if self.pending is not None and record is not None and record.value == self.pending.value:
+            self.pending.hinted = self.pending.in_flight
+            self.pending.retry_at = now.fast  # the same swap, sent again, is answered at once
+            return ()
         if self.pending is not None or self._reading:
-            if self.pending is None or record is None or record.value != self.pending.value:
-                self._missed = (record,)  # which of the two is newer cannot be told: look when this is over
+            self._missed = (record,)  # which of the two is newer cannot be told: look when this is over
             return ()
         if not self.known:
             return ()

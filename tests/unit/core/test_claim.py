@@ -103,3 +103,31 @@ def test_what_was_won_before_the_lease_ran_out_is_not_used_after_it() -> None:
     session.swapped(Record(renewal.value, "2"), at(2.51))
     assert not claim.usable
     assert swap_in(claim.step(at(2.52))).expected == Record(taking.value, "2")
+
+
+@pytest.mark.parametrize("first", ["hint", "silence"])
+def test_a_swap_that_a_hint_shows_is_sent_again_at_once_when_its_answer_is_missing(first: str) -> None:
+    claim, _, _ = free()
+    taking = swap_in(claim.take(at(0.03)))
+    shown = Record(taking.value, "2")
+    if first == "hint":
+        claim.hinted(shown, at(0.1))
+        assert claim.step(at(0.1)) == ()  # one at a time
+        claim.unavailable(at(0.2))
+    else:
+        claim.unavailable(at(0.1))
+        assert claim.step(at(0.1)) == ()
+        claim.hinted(shown, at(0.2))
+    assert claim.next_deadline() == at(0.2).fast
+    assert swap_in(claim.step(at(0.2))) == taking
+    assert not claim.held
+
+
+def test_a_hint_hastens_one_attempt_only() -> None:
+    claim, _, _ = free()
+    taking = swap_in(claim.take(at(0.03)))
+    claim.hinted(Record(taking.value, "2"), at(0.1))
+    claim.unavailable(at(0.2))
+    claim.step(at(0.2))
+    claim.unavailable(at(0.2))  # refused at once: whoever asks again at once asks without end
+    assert claim.step(at(0.2)) == ()
