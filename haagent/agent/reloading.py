@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from haagent.agent.worker import Worker
 
 LOG = logging.getLogger("haagent.agent")
+AT_START = ("gate", "log_level", "log_format")  # of the haagent block: read once
 
 
 class Reloader:
@@ -96,6 +97,7 @@ class Reloader:
             if self._worker.node.context.stopping:
                 return "the agent is stopping"
             self._warn_of_other_claims(fresh)
+            self._say_what_waits_for_a_restart(fresh)
             self._adopt(fresh, _waiting(self.in_force(), fresh))
             self._worker.service.ready("reloaded")
             return ""
@@ -134,6 +136,12 @@ class Reloader:
             raise ConfigError("another arbiter or domain needs a restart", after.place if after else None)
         if fresh.net_namespace != self._worker.configuration.net_namespace:
             raise ConfigError("another net_namespace needs a restart")
+
+    def _say_what_waits_for_a_restart(self, fresh: Configuration) -> None:
+        before, after = self._worker.configuration.daemon, fresh.daemon
+        for word in AT_START:
+            if getattr(before, word) != getattr(after, word):
+                LOG.warning("%s %s counts from the next restart on", word, getattr(after, word))
 
     def _warn_of_other_claims(self, fresh: Configuration) -> None:
         """Say so if a thing gets another claim while other nodes run: theirs does not keep this node off, nor ours them."""

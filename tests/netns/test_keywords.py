@@ -292,7 +292,7 @@ def test_a_check_that_hangs_is_a_failed_one_and_init_fail_waits_for_the_first(la
     assert (lab.here.directory / "who").read_text().strip() == "root"
     (lab.here.directory / "seconds").write_text("30")
     lab.here.wait_gone()
-    assert "FAULT" in lab.here.text()
+    eventually(lambda: "FAULT" in lab.here.text(), "the log's line")
 
 
 def test_a_better_node_waits_before_it_preempts(lab: Lab):

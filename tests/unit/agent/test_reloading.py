@@ -95,6 +95,18 @@ def test_another_claim_is_warned_of_while_other_nodes_run(
     )
 
 
+def test_what_is_read_at_the_start_only_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    worker: Any = SimpleNamespace(configuration=configuration(A))
+    fresh = replace(
+        configuration(A), daemon=Daemon("a", log_level="debug", gate="bpf", minimum_tenure=SECOND)
+    )
+    Reloader(worker)._say_what_waits_for_a_restart(fresh)
+    assert [record.getMessage() for record in caplog.records] == [
+        "gate bpf counts from the next restart on",
+        "log_level debug counts from the next restart on",
+    ]
+
+
 def holding(before: Configuration, fresh: Configuration, *leaving: str) -> Reloader:
     """Return the reloader of a worker that went from ``before`` to ``fresh``, and whose groups ``leaving`` have not gone yet."""
     groups = {
