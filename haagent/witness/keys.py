@@ -36,6 +36,8 @@ def server_tls(cert: str, key: str) -> ssl.SSLContext:
 def client_tls(ca: str) -> ssl.SSLContext:
     """Return what a client trusts: only what ``ca`` signed. Raises ConfigError."""
     try:
-        return ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"ca {ca}: {error}") from error
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as for arbiters: see arbiters/options.py
+    return context
