@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -133,6 +133,18 @@ class OnNode:
             self._process.stop()
 
 
+def pid_files(directory: Path) -> dict[str, Path]:
+    """Return a pid file by each of keepalived's options: 2.3 locks them all, also those of processes that it does not start."""
+    names = ("pid", "vrrp_pid", "checkers_pid", "bfd_pid")
+    return {name: directory / f"{name}.pid" for name in names}
+
+
+def keepalived_argv(configuration: Path, pids: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return the command that runs keepalived's VRRP in the foreground, beside others on this machine."""
+    files = (f"--{name}={file}" for name, file in pids.items())
+    return ("keepalived", "--vrrp", "--dont-fork", "--log-console", f"--use-file={configuration}", *files)
+
+
 class Keepalived(OnNode):
     """Debian's keepalived, in the foreground, VRRP only."""
 
@@ -144,7 +156,7 @@ class Keepalived(OnNode):
         super().__init__(node, directory)
         self._conf = directory / "keepalived.conf"
         self._conf.write_text(configuration)
-        self._pids = (directory / "parent.pid", directory / "vrrp.pid")
+        self._pids = pid_files(directory)
 
     def start(self) -> None:
         """Start it, unless it runs; pid files of one that was killed are removed first.
@@ -152,16 +164,12 @@ class Keepalived(OnNode):
         It would otherwise refuse to start while a killed child is not yet reaped by init.
         """
         if self._process is None or not self._process.alive:
-            for file in self._pids:
+            for file in self._pids.values():
                 file.unlink(missing_ok=True)
         super().start()
 
     def argv(self) -> tuple[str, ...]:
-        parent, vrrp = self._pids
-        files = (f"--pid={parent}", f"--vrrp_pid={vrrp}")
-        return (
-            "keepalived", "--vrrp", "--dont-fork", "--log-console", f"--use-file={self._conf}", *files,
-        )  # fmt: skip
+        return keepalived_argv(self._conf, self._pids)
 
 
 class Haagent(OnNode):

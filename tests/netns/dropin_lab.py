@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from haagent.control.client import request
+from haagent.lab.daemons import keepalived_argv, pid_files
 from haagent.lab.processes import NodeProcess
 
 T = TypeVar("T")
@@ -113,10 +114,10 @@ class Host:
         return (sys.executable, "-m", "haagent", "run", *run, "-f", str(self.conf))
 
     def _keepalived(self) -> tuple[str, ...]:
-        pids = [f"--{kind}={self.directory}/{kind}.pid" for kind in ("pid", "vrrp_pid")]
-        for kind in ("pid", "vrrp_pid"):
-            (self.directory / f"{kind}.pid").unlink(missing_ok=True)
-        return ("keepalived", "--vrrp", "--dont-fork", "--log-console", f"--use-file={self.conf}", *pids)
+        pids = pid_files(self.directory)
+        for file in pids.values():
+            file.unlink(missing_ok=True)
+        return keepalived_argv(self.conf, pids)
 
     def text(self) -> str:
         """Return everything the daemon logged."""

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from wire import inside, run
 
+from haagent.lab.daemons import keepalived_argv, pid_files
 from haagent.lab.processes import NodeProcess
 
 T = TypeVar("T")
@@ -127,8 +128,7 @@ class Host:
         conf, log = self.directory / "c.conf", self.directory / f"{kind}.log"
         conf.write_text(configuration)
         if kind == "keepalived":
-            pids = [f"--{name}={self.directory}/{name}" for name in ("pid", "vrrp_pid")]
-            argv = ["keepalived", "--vrrp", "--dont-fork", "--log-console", f"--use-file={conf}", *pids]
+            argv = list(keepalived_argv(conf, pid_files(self.directory)))
         else:
             argv = [sys.executable, "-m", "haagent", "run", "--run-directory", str(self.directory)]
             argv += ["--node", f"host{self.number}", "-f", str(conf)]
