@@ -10,6 +10,7 @@ runs without this lock, and says so; the control socket has one of its own, in a
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -42,31 +43,39 @@ def keep_agents_out() -> socket.socket:
 
     Raises EffectError if anybody has it, and names them. Here a stranger counts, too: beside one an agent may run without it.
     """
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        lock.bind(f"\0{NAMESPACE}")
-    except OSError as error:
-        lock.close()
+    lock = _bound(NAMESPACE)
+    if lock is None:
         holders = ", ".join(f"{pid} of uid {uid}" for pid, uid in _holders(NAMESPACE))
         seen = f"held by process {holders}" if holders else "held by a process that only root can see"
         raise EffectError(
             f"an agent runs in this network namespace, stop it first: its lock @{NAMESPACE} is {seen}"
-        ) from error
+        )
     return lock
 
 
 def _take(name: str, complaint: str) -> socket.socket:
     """Return the lock of that name. Raises EffectError with ``complaint`` if another agent has it."""
+    lock = _bound(name)
+    if lock is not None:
+        return lock
+    holders = tuple(_holders(name))
+    if not holders or any(uid in (0, os.geteuid()) for _, uid in holders):
+        raise EffectError(complaint)
+    pid, uid = holders[0]
+    LOG.warning("process %d of uid %d has taken the name @%s, which is this agent's lock", pid, uid, name)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+def _bound(name: str) -> socket.socket | None:
+    """Return the lock of that name, None if somebody has it. Raises EffectError for whatever else is in the way."""
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         lock.bind(f"\0{name}")
     except OSError as error:
-        holders = tuple(_holders(name))
-        if not holders or any(uid in (0, os.geteuid()) for _, uid in holders):
-            lock.close()
-            raise EffectError(complaint) from error
-        pid, uid = holders[0]
-        LOG.warning("process %d of uid %d has taken the name @%s, which is this agent's lock", pid, uid, name)
+        lock.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise EffectError(f"the lock @{name} cannot be taken: {error.strerror or error}") from error
     return lock
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -84,3 +84,10 @@ def test_another_user_of_the_host_cannot_keep_an_agent_from_starting(caplog) -> 
     with held_by(65534):
         node_lock.take(NODE).close()
     assert f"of uid 65534 has taken the name @haagent/{NODE}" in caplog.text
+
+
+@pytest.mark.parametrize("take", [lambda: node_lock.take(NODE), node_lock.keep_agents_out])
+def test_what_is_no_agent_is_not_taken_for_one(take: Callable[[], object], monkeypatch) -> None:
+    monkeypatch.setattr(node_lock, "NAMESPACE", "too long for a socket" * 10)
+    with pytest.raises(EffectError, match="cannot be taken: AF_UNIX path too long"):
+        take()

@@ -163,3 +163,19 @@ def test_what_had_to_wait_comes_of_the_file_as_it_was_read_when_the_old_claim_ha
     assert taken == [{"C"}, {"B", "C"}]
     assert timers == []
     assert caplog.text.count("configuration reloaded") == 1
+
+
+async def test_a_reload_that_a_stop_overtakes_changes_nothing() -> None:
+    worker: Any = SimpleNamespace(
+        configuration=configuration(A),
+        service=SimpleNamespace(reloading=lambda: None),
+        node=SimpleNamespace(context=SimpleNamespace(stopping=False)),
+    )
+
+    def load() -> Configuration:
+        worker.node.context.stopping = True
+        return configuration(B)
+
+    worker.sources = SimpleNamespace(load=load)
+    assert await Reloader(worker).reload() == "the agent is stopping"
+    assert worker.configuration == configuration(A)
