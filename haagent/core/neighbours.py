@@ -146,6 +146,8 @@ class Neighbours:
             return
         observation.late = False
         session = observation.session
+        if session is None:  # its last record may have said a lease that we have not seen there
+            observation.lease = max(observation.lease, self.session.longest_lease)
         self._seen(observation)
         # Not only when it should have written again: under failsafe it writes more seldom than its lease runs out.
         self._look(observation.node, self._look_again_at(observation, now))

@@ -23,7 +23,7 @@ def patience(lease: Duration) -> Duration:
 class SessionObservation:
     """The session of another node as last seen.
 
-    ``lease`` is the longest lease this node ever showed: what is assumed when its record is missing or unreadable.
+    ``lease`` is the longest lease this node ever showed, or anybody did before its record was gone: what is assumed then.
     ``late`` says that the owner has noticed the expiry; any change clears it. ``heard_at`` is when anything was
     heard of it at all, ``refresh`` how often it means to write. ``ended_here`` are the incarnations that were over when
     our own swap wrote the record, ``ended_at`` when (``slow``) that swap was sent. ``confirmed`` is false after the

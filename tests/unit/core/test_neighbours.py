@@ -70,3 +70,14 @@ def test_a_node_that_a_claim_newly_names_is_looked_at() -> None:
     assert watch.watch_at is None
     watch.begin(["a", "b"], at(LEASE * 3))
     assert watch.watch_at == BEGIN + LEASE * 3
+
+
+def test_a_record_that_is_gone_may_have_said_a_lease_that_was_never_seen_there() -> None:
+    """Its last one was not heard of: seed regrouped 933 of a later core."""
+    watch = neighbours()
+    watch.answered("a", RegisterRead("sessions/a", record("a", 1, SECOND)), at(0))
+    watch.session.longest_lease = 10 * LEASE  # as another node showed
+    watch.answered("a", RegisterChanged("sessions/a", None), at(LEASE))
+    observation = watch.observe("a")
+    assert not observation.expired(at(LEASE + patience(LEASE)).slow)
+    assert observation.expired(at(LEASE + patience(10 * LEASE)).slow)
