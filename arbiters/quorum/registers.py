@@ -27,7 +27,7 @@ GRACE = 0.02  # seconds a ballot waits for the last members when a majority has 
 # Seconds a member is given at least, though the call may be over before: with less it only comes to distrust its own
 # connections, and a voting file that is given up is opened anew. A survey, which is waited for, gives it less.
 SHORTEST_TURN, SHORTEST_LOOK = 0.25, 0.05
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.004, 0.2  # seconds between ballots of rivals, chosen at random up to this
+LONGEST_BACKOFF = 0.2  # seconds between ballots of rivals, chosen at random up to this
 SETTLING = 0.5  # seconds a member may lag before it is brought up to date
 MENDING_PAUSE = 0.05  # seconds between registers that are brought up to date
 MENDING_TIMEOUT = 1.0
@@ -118,7 +118,7 @@ class QuorumArbiter:
             raise self._unavailable(name, "no majority in time") from None
 
     async def _hold_ballots(self, name: str, plan: Plan, deadline: float) -> Accepted | None:
-        last, backoff = self._last.pop(name, None), FIRST_BACKOFF
+        last, backoff = self._last.pop(name, None), 0.0
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
